@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Virtual environments, one for each ansible-core release, under ``build/venv``.
+
+Runs on any Python 3.10 or newer, with the standard library only:
+``environments.py path [RELEASE]`` prints where an environment stands, ``environments.py make [RELEASE]`` makes it if
+it is missing or outdated, ``environments.py list`` tells which releases this machine has an interpreter for.
+RELEASE is a section of ``tests/matrix/ansible-core.cfg``, ``oldest`` or ``newest`` (of those that this machine can
+run; the default).
+"""
+
+from __future__ import annotations
+
+import argparse
+import configparser
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from house import BUILD, ROOT, StepFailed, run
+
+MATRIX = ROOT / "tests" / "matrix" / "ansible-core.cfg"
+_REQUIREMENTS = ("meta/ee-requirements.txt", "tests/lab/requirements.txt", "tests/requirements.txt")
+_LINT_REQUIREMENTS = "tests/requirements-lint.txt"
+# A Python without ensurepip (Debian without python3-venv) cannot make an environment.
+_PROBE = "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"
+
+
+def releases() -> dict[str, list[str]]:
+    """ansible-core release -> Python versions that run it, the preferred one first; oldest release first."""
+    matrix = configparser.ConfigParser()
+    matrix.read(MATRIX, encoding="utf-8")
+    return {release: matrix[release]["python"].split() for release in matrix.sections()}
+
+
+def _candidates(version: str) -> list[Path]:
+    """Where a Python of this version may stand: this one, PATH, pyenv, uv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    uv = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "uv" / "python"
+    found = [Path(sys.executable)] if sys.version_info[:2] == tuple(map(int, version.split("."))) else []
+    found += [Path(path) for name in (f"python{version}", "python3") if (path := shutil.which(name))]
+    found += sorted(pyenv.glob(f"{version}.*/bin/python"), reverse=True)
+    found += sorted(uv.glob(f"cpython-{version}.*/bin/python3"), reverse=True)
+    return found
+
+
+@functools.cache
+def interpreter(version: str) -> Path | None:
+    """A Python of this version that can make a virtual environment, or None."""
+    for path in _candidates(version):
+        probe = subprocess.run([path, "-c", _PROBE], capture_output=True, text=True, check=False)
+        if probe.returncode == 0 and probe.stdout.strip() == version:
+            return path
+    return None
+
+
+def interpreter_for(release: str) -> Path | None:
+    """The preferred Python of this machine for an ansible-core release, or None."""
+    return next((path for version in releases()[release] if (path := interpreter(version))), None)
+
+
+def runnable() -> list[str]:
+    """The ansible-core releases that this machine has a Python for, oldest first."""
+    return [release for release in releases() if interpreter_for(release)]
+
+
+def resolve(release: str) -> str:
+    """Turn ``oldest`` and ``newest`` into the release that they mean on this machine."""
+    if release not in ("oldest", "newest"):
+        return release
+    known = list(releases())
+    # Asking from the end that is wanted starts no more interpreters than needed.
+    for candidate in known if release == "oldest" else reversed(known):
+        if interpreter_for(candidate):
+            return candidate
+    raise SystemExit("No Python from 3.10 on with the venv module was found (on Debian: apt-get install python3-venv).")
+
+
+def path_of(release: str) -> Path:
+    """Where the environment of a release stands."""
+    return BUILD / "venv" / release
+
+
+def make(release: str, *, lint: bool) -> Path:
+    """Make the environment of a release unless one made from the same requirements is there; return its folder."""
+    python = interpreter_for(release)
+    if python is None:
+        raise SystemExit(f"ansible-core {release} needs Python {' or '.join(releases()[release])}: none was found.")
+    wanted = [*_REQUIREMENTS, *([_LINT_REQUIREMENTS] if lint else [])]
+    digest = hashlib.sha256(str(python).encode())
+    for name in wanted:
+        digest.update((ROOT / name).read_bytes())
+    folder, stamp = path_of(release), path_of(release) / "made-from"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest.hexdigest():
+        return folder
+    # The lint tools ask for more, never for less: an environment that has them serves the tests as well.
+    files = ["tests/requirements.txt", *([_LINT_REQUIREMENTS] if lint else [])]
+    options = [option for name in files for option in ("-r", name)]
+    run(f"venv {release} create", [python, "-m", "venv", "--clear", folder])
+    pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip"]
+    run(f"venv {release} install", [*pip, "install", f"ansible-core~={release}.0", *options])
+    stamp.write_text(digest.hexdigest(), encoding="utf-8")
+    return folder
+
+
+def main() -> int:
+    """Do what the command line asks."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=["path", "make", "list"])
+    parser.add_argument("release", nargs="?", default="newest", choices=[*releases(), "oldest", "newest"])
+    options = parser.parse_args()
+    if options.what == "list":
+        for release, versions in releases().items():
+            print(f"ansible-core {release}: {interpreter_for(release) or 'no Python ' + ', '.join(versions) + ' here'}")
+        return 0
+    release = resolve(options.release)
+    if options.what == "make":
+        try:
+            # One environment carries the lint tools: the newest, which is also the one that is worked in.
+            make(release, lint=release == resolve("newest"))
+        except StepFailed:
+            return 1
+    else:
+        print(path_of(release))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
