@@ -1,0 +1,415 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SRV questions against real servers on loopback: every outcome, and every way to an answer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import dns.flags
+import dns.message
+import dns.rcode
+import pytest
+from unit.dns.loopback_dns import Handler, Message, rcode, running, silent, zones
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.exchange import Outcome
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import Nameserver, parse_nameserver
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.query import (
+    Answer,
+    QueryOptions,
+    query_srv,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
+
+CORP = (
+    "corp.example.com.",
+    """
+_vlmcs._tcp SRV 20 100 1688 KMS2
+_vlmcs._tcp SRV 10 100 1688 kms1
+kms1 A 192.0.2.1
+kms1 AAAA 2001:db8::1
+kms2 A 192.0.2.2
+_vlmcs._tcp.text TXT "no SRV"
+_vlmcs._tcp.closed SRV 0 0 0 .
+_vlmcs._tcp.alias CNAME _vlmcs._tcp
+_vlmcs._tcp.loop CNAME _vlmcs._tcp.loop2
+_vlmcs._tcp.loop2 CNAME _vlmcs._tcp.loop
+_vlmcs._tcp.away CNAME _vlmcs._tcp.branch.example.net.
+""",
+)
+BRANCH = ("branch.example.net.", "_vlmcs._tcp SRV 10 100 1688 kms1.corp.example.com.\n")
+KMS1 = SrvRecord("corp.example.com", "kms1.corp.example.com", 1688, 10, 100)
+KMS2 = SrvRecord("corp.example.com", "kms2.corp.example.com", 1688, 20, 100)
+
+
+def ask(domain: str, *servers: str, **options: object) -> Answer:
+    """Return the one answer for a domain."""
+    (answer,) = query_srv([domain], QueryOptions(nameservers=servers, **options))  # type: ignore[arg-type]
+    return answer
+
+
+def closed_port() -> str:
+    """Return an address where nobody listens."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{sock.getsockname()[1]}"
+
+
+def test_records_come_in_order_with_ttl_and_normal_names() -> None:
+    with running(zones(CORP)) as server:
+        answer = ask("Corp.Example.COM.", server.entry)
+    assert answer.outcome is Outcome.ANSWERED
+    assert answer.records == (KMS1, KMS2)
+    assert [record.ttl for record in answer.records] == [3600, 3600]
+    assert str(answer.nameserver) == server.entry
+
+
+def test_full_service_name_and_domain_are_one_question() -> None:
+    with running(zones(CORP)) as server:
+        options = QueryOptions(nameservers=(server.entry,))
+        answers = query_srv(["corp.example.com", "_VLMCS._tcp.corp.example.com."], options)
+        assert len(answers) == len(server.questions) == 1
+
+
+@pytest.mark.parametrize(
+    ("domain", "outcome"),
+    [
+        ("none.corp.example.com", Outcome.NXDOMAIN),
+        ("text.corp.example.com", Outcome.NO_DATA),
+        ("closed.corp.example.com", Outcome.NOT_AVAILABLE),
+        ("loop.corp.example.com", Outcome.MALFORMED),
+        ("elsewhere.example.org", Outcome.REFUSED),
+    ],
+)
+def test_what_a_zone_can_say(domain: str, outcome: Outcome) -> None:
+    with running(zones(CORP)) as server:
+        answer = ask(domain, server.entry)
+    assert answer.outcome is outcome
+    assert answer.records == ()
+    assert domain in answer.message
+    assert server.entry in answer.message
+
+
+def broken(query: Message, _by_tcp: bool) -> bytes:
+    """Answer with a header that promises more than follows."""
+    wire = bytearray(dns.message.make_response(query).to_wire())
+    wire[7] = 9
+    return bytes(wire)
+
+
+def foreign(query: Message, _by_tcp: bool) -> bytes:
+    """Answer to a question that nobody asked."""
+    response = dns.message.make_response(query)
+    response.id = query.id ^ 0xFFFF
+    return response.to_wire()
+
+
+@pytest.mark.parametrize(
+    ("handler", "outcome"),
+    [
+        (rcode(dns.rcode.SERVFAIL), Outcome.SERVFAIL),
+        (rcode(dns.rcode.REFUSED), Outcome.REFUSED),
+        (rcode(dns.rcode.NOTAUTH), Outcome.ERROR_CODE),
+        (rcode(dns.rcode.FORMERR), Outcome.ERROR_CODE),
+        (silent, Outcome.TIMEOUT),
+        (broken, Outcome.MALFORMED),
+        (foreign, Outcome.TIMEOUT),
+    ],
+)
+def test_servers_that_fail_are_told_apart(handler: Handler, outcome: Outcome) -> None:
+    with running(handler) as server:
+        answer = ask("corp.example.com", server.entry, timeout=0.2)
+    assert answer.outcome is outcome
+    assert "corp.example.com" in answer.message
+    assert server.entry in answer.message
+
+
+@pytest.mark.parametrize("tcp", [False, True])
+def test_closed_port_is_unreachable(tcp: bool) -> None:
+    assert ask("corp.example.com", closed_port(), tcp=tcp).outcome is Outcome.UNREACHABLE
+
+
+def test_every_outcome_has_a_message_of_its_own() -> None:
+    messages = {Answer("corp.example.com", outcome).message for outcome in Outcome}
+    assert len(messages) == len(Outcome)
+    assert all(message.startswith("corp.example.com: ") for message in messages)
+
+
+@pytest.mark.parametrize("first", [rcode(dns.rcode.SERVFAIL), rcode(dns.rcode.REFUSED), silent, broken])
+def test_next_server_is_asked_when_one_fails(first: Handler) -> None:
+    with running(first) as bad, running(zones(CORP)) as good:
+        answer = ask("corp.example.com", bad.entry, good.entry, timeout=0.2)
+    assert answer.records == (KMS1, KMS2)
+    assert str(answer.nameserver) == good.entry
+
+
+def test_missing_name_is_final() -> None:
+    with running(zones(CORP)) as first, running(zones(CORP)) as second:
+        assert ask("none.corp.example.com", first.entry, second.entry).outcome is Outcome.NXDOMAIN
+        assert second.questions == []
+
+
+def test_failure_that_tells_most_is_reported() -> None:
+    with running(silent) as dead, running(rcode(dns.rcode.REFUSED)) as refusing:
+        answer = ask("corp.example.com", dead.entry, refusing.entry, timeout=0.1)
+    assert answer.outcome is Outcome.REFUSED
+    assert str(answer.nameserver) == refusing.entry
+
+
+def test_lifetime_ends_the_round_of_servers() -> None:
+    with running(silent) as dead, running(zones(CORP)) as good:
+        answer = ask("corp.example.com", dead.entry, good.entry, timeout=5, lifetime=0.2)
+        assert answer.outcome is Outcome.TIMEOUT
+        assert good.questions == []
+
+
+def test_lost_question_is_sent_again_without_edns() -> None:
+    answer_zone = zones(CORP)
+
+    def drops_edns(query: Message, by_tcp: bool) -> object:
+        return None if query.edns >= 0 else answer_zone(query, by_tcp)
+
+    with running(drops_edns) as server:  # type: ignore[arg-type]
+        assert ask("corp.example.com", server.entry, timeout=0.4).records == (KMS1, KMS2)
+        assert [edns for *_rest, edns in server.questions] == [True, False]
+
+
+def test_server_that_rejects_edns_is_asked_without() -> None:
+    answer_zone, reject = zones(CORP), rcode(dns.rcode.FORMERR)
+
+    def old(query: Message, by_tcp: bool) -> object:
+        return reject(query, by_tcp) if query.edns >= 0 else answer_zone(query, by_tcp)
+
+    with running(old) as server:  # type: ignore[arg-type]
+        assert ask("corp.example.com", server.entry).records == (KMS1, KMS2)
+
+
+def test_truncated_answer_is_fetched_by_tcp() -> None:
+    answer_zone = zones(CORP)
+
+    def truncates(query: Message, by_tcp: bool) -> object:
+        if by_tcp:
+            return answer_zone(query, by_tcp)
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.TC
+        return response
+
+    with running(truncates) as server:  # type: ignore[arg-type]
+        assert ask("corp.example.com", server.entry).records == (KMS1, KMS2)
+        assert [by_tcp for _name, _type, by_tcp, _edns in server.questions] == [False, True]
+
+
+def test_tcp_only() -> None:
+    with running(zones(CORP)) as server:
+        assert ask("corp.example.com", server.entry, tcp=True).records == (KMS1, KMS2)
+        assert [by_tcp for _name, _type, by_tcp, _edns in server.questions] == [True]
+
+
+def test_forged_datagram_does_not_stop_the_wait() -> None:
+    """CVE-2023-29483: what cannot be the answer is ignored while the true one may still come."""
+    answer_zone = zones(CORP)
+    asked: list[Message] = []
+
+    def forged_first(query: Message, by_tcp: bool) -> object:
+        asked.append(query)
+        return broken(query, by_tcp) if len(asked) == 1 else answer_zone(query, by_tcp)
+
+    with running(forged_first) as server:  # type: ignore[arg-type]
+        assert ask("corp.example.com", server.entry, timeout=0.4).records == (KMS1, KMS2)
+
+
+def test_alias_is_followed_inside_the_zone_and_beyond() -> None:
+    with running(zones(CORP, BRANCH)) as server:
+        inside = ask("alias.corp.example.com", server.entry)
+        beyond = ask("away.corp.example.com", server.entry)
+    assert [record.target for record in inside.records] == ["kms1.corp.example.com", "kms2.corp.example.com"]
+    assert {record.domain for record in inside.records} == {"alias.corp.example.com"}
+    assert [record.target for record in beyond.records] == ["kms1.corp.example.com"]
+
+
+def test_hostile_target_is_malformed_or_escaped_never_raw() -> None:
+    zone = (
+        "corp.example.com.",
+        "_vlmcs._tcp SRV 0 0 1688 a\\032b\\010c\n_vlmcs._tcp.long SRV 0 0 1688 " + "\\000" * 40 + "\n",
+    )
+    with running(zones(zone)) as server:
+        odd = ask("corp.example.com", server.entry)
+        long = ask("long.corp.example.com", server.entry)
+    assert odd.records[0].target == "a\\032b\\010c.corp.example.com"
+    assert long.outcome is Outcome.MALFORMED
+
+
+def test_all_nameservers_answer_for_themselves() -> None:
+    stale = ("corp.example.com.", "_vlmcs._tcp SRV 0 0 1688 old\n")
+    with running(zones(CORP)) as first, running(zones(stale)) as second, running(silent) as third:
+        options = QueryOptions(
+            nameservers=(first.entry, second.entry, third.entry), all_nameservers=True, timeout=0.2, retries=0
+        )
+        answers = query_srv(["corp.example.com"], options)
+    assert [(str(answer.nameserver), answer.outcome) for answer in answers] == [
+        (first.entry, Outcome.ANSWERED),
+        (second.entry, Outcome.ANSWERED),
+        (third.entry, Outcome.TIMEOUT),
+    ]
+    assert [len(answer.records) for answer in answers] == [2, 1, 0]
+
+
+def test_addresses_come_from_the_answer_or_are_asked_for() -> None:
+    branch = (
+        "branch.example.net.",
+        "_vlmcs._tcp SRV 10 1 1688 kms2.corp.example.com.\n_vlmcs._tcp SRV 20 1 1688 gone\n",
+    )
+    with running(zones(CORP, branch)) as server:
+        own = ask("corp.example.com", server.entry, resolve=True)
+        assert len(server.questions) == 1
+        other = ask("branch.example.net", server.entry, resolve=True)
+    assert own.addresses == {
+        "kms1.corp.example.com": ("192.0.2.1", "2001:db8::1"),
+        "kms2.corp.example.com": ("192.0.2.2",),
+    }
+    assert other.addresses == {"kms2.corp.example.com": ("192.0.2.2",), "gone.branch.example.net": ()}
+
+
+def recursive_view(*zone_servers: str) -> Handler:
+    """A resolver that knows the zone's servers and whose memory of the service's name is stale."""
+    ns = "".join(f"@ NS ns{n}\nns{n} A {address}\n" for n, address in enumerate(zone_servers, 1))
+    return zones(("corp.example.com.", ns + "_vlmcs._tcp SRV 0 0 1688 stale\n"))
+
+
+def test_authoritative_servers_are_found_and_asked_and_the_resolver_is_not_spoiled() -> None:
+    with running(zones(CORP)) as own, running(recursive_view("127.0.0.1"), "127.0.0.2") as resolver:
+        answer = ask("corp.example.com", resolver.entry, authoritative=True, port=own.port)
+        names = {name for name, *_rest in resolver.questions}
+    assert answer.records == (KMS1, KMS2)
+    assert (answer.nameserver and answer.nameserver.host) == "ns1.corp.example.com"
+    assert not [name for name in names if name.startswith("_vlmcs")]
+
+
+def test_authoritative_finds_the_zone_above_the_domain() -> None:
+    branch = ("corp.example.com.", "_vlmcs._tcp.branch SRV 10 100 1688 kms1\n")
+    with running(zones(branch)) as own, running(recursive_view("127.0.0.1"), "127.0.0.2") as resolver:
+        answer = ask("branch.corp.example.com", resolver.entry, authoritative=True, port=own.port)
+    assert [record.target for record in answer.records] == ["kms1.corp.example.com"]
+
+
+def test_every_authoritative_server_is_asked() -> None:
+    with running(zones(CORP)) as first:
+        late = ("corp.example.com.", "kms1 A 192.0.2.1\n")
+        with (
+            running(zones(late), "127.0.0.3", first.port) as _second,
+            running(recursive_view("127.0.0.1", "127.0.0.3"), "127.0.0.2") as resolver,
+        ):
+            options = QueryOptions(
+                nameservers=(resolver.entry,), authoritative=True, all_nameservers=True, port=first.port
+            )
+            answers = query_srv(["corp.example.com"], options)
+    assert [answer.outcome for answer in answers] == [Outcome.ANSWERED, Outcome.NXDOMAIN]
+
+
+def test_delegated_service_is_followed_from_the_parent_zone() -> None:
+    """A zone on BIND often hands _tcp over to the domain controllers."""
+    parent = ("corp.example.com.", "@ NS ns1\nns1 A 127.0.0.1\n_tcp NS dc1\ndc1 A 127.0.0.3\n")
+    child = ("_tcp.corp.example.com.", "_vlmcs SRV 10 100 1688 kms1.corp.example.com.\n")
+    with (
+        running(zones(parent)) as own,
+        running(zones(child), "127.0.0.3", own.port),
+        running(recursive_view("127.0.0.1"), "127.0.0.2") as resolver,
+    ):
+        answer = ask("corp.example.com", resolver.entry, authoritative=True, port=own.port)
+        assert ask("corp.example.com", own.entry).outcome is Outcome.REFERRAL
+    assert answer.records == (KMS1,)
+
+
+@pytest.mark.parametrize("handler", [rcode(dns.rcode.SERVFAIL), silent])
+def test_zone_that_cannot_be_found_says_so(handler: Handler) -> None:
+    with running(handler) as resolver:
+        answer = ask("corp.example.com", resolver.entry, authoritative=True, timeout=0.2)
+    assert answer.outcome in (Outcome.SERVFAIL, Outcome.TIMEOUT)
+    assert "authoritative for corp.example.com" in answer.message
+    assert resolver.entry in answer.message
+
+
+def test_many_domains_are_asked_at_once() -> None:
+    """No server answers before it has been asked for every domain: one by one would never end in answers."""
+    domains = [f"d{n}.example.com" for n in range(50)]
+    zone = zones(("example.com.", "".join(f"_vlmcs._tcp.d{n} SRV 0 0 1688 kms\n" for n in range(50))))
+    seen: set[str] = set()
+
+    def waits_for_all(query: Message, by_tcp: bool) -> object:
+        seen.add(query.question[0].name.to_text())
+        return zone(query, by_tcp) if len(seen) == len(domains) else None
+
+    with running(waits_for_all) as server:  # type: ignore[arg-type]
+        answers = query_srv(domains, QueryOptions(nameservers=(server.entry,), timeout=4, retries=7))
+    assert [answer.domain for answer in answers] == domains
+    assert {answer.outcome for answer in answers} == {Outcome.ANSWERED}
+
+
+def test_name_server_by_name_and_unknown_name_server() -> None:
+    with running(zones(CORP)) as server:
+        assert ask("corp.example.com", f"localhost:{server.port}").records == (KMS1, KMS2)
+    unknown = ask("corp.example.com", "nowhere.invalid")
+    assert unknown.outcome is Outcome.UNREACHABLE
+    assert "nowhere.invalid" in unknown.message
+
+
+def test_system_resolver_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    import dns.resolver
+
+    with running(zones(CORP)) as server:
+
+        class Configured(dns.resolver.Resolver):
+            def __init__(self) -> None:
+                super().__init__(configure=False)
+                self.nameservers, self.port = [server.address], server.port
+
+        monkeypatch.setattr(dns.resolver, "Resolver", Configured)
+        assert ask("corp.example.com").records == (KMS1, KMS2)
+
+
+def test_machine_without_resolver_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    import dns.resolver
+
+    def unconfigured() -> None:
+        raise dns.resolver.NoResolverConfiguration
+
+    monkeypatch.setattr(dns.resolver, "Resolver", unconfigured)
+    answer = ask("corp.example.com")
+    assert answer.outcome is Outcome.UNREACHABLE
+    assert "no name server" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("entry", "server"),
+    [
+        ("192.0.2.1", Nameserver("192.0.2.1", 5300, "192.0.2.1")),
+        ("192.0.2.1:53", Nameserver("192.0.2.1", 53, "192.0.2.1")),
+        ("2001:db8::1", Nameserver("2001:db8::1", 5300, "2001:db8::1")),
+        ("[2001:db8::1]", Nameserver("2001:db8::1", 5300, "2001:db8::1")),
+        ("[2001:db8::1]:53", Nameserver("2001:db8::1", 53, "2001:db8::1")),
+        (" DC1.example.com. ", Nameserver("dc1.example.com", 5300)),
+        ("dc1:53", Nameserver("dc1", 53)),
+    ],
+)
+def test_name_server_entries(entry: str, server: Nameserver) -> None:
+    assert parse_nameserver(entry, 5300) == server
+    assert parse_nameserver(str(server), server.port) == server
+
+
+@pytest.mark.parametrize(
+    "entry", ["", "192.0.2.1:", "192.0.2.1:0", "dc1:65536", "dc1:x", "[2001:db8::1", "[dc1]:53", "a b", "-@;", "[::1]x"]
+)
+def test_what_is_no_name_server(entry: str) -> None:
+    with pytest.raises(ValueError, match="no name server"):
+        parse_nameserver(entry)
+
+
+def test_bad_options_are_refused() -> None:
+    with pytest.raises(ValueError, match="above 0"):
+        QueryOptions(timeout=0)
+    with pytest.raises(ValueError, match="retries"):
+        QueryOptions(retries=-1)
+    with pytest.raises(ValueError, match="DNS name"):
+        query_srv(["a..b"])
+    asyncio.run(asyncio.sleep(0))  # the refusal left no event loop behind
