@@ -59,12 +59,16 @@ integration: build ## ansible-playbook against the simulated fleet and real DNS 
 
 .PHONY: test
 test: lint sanity ## Everything above, and the oldest ansible-core: under a quarter of an hour
-	@$(PYTHON) tests/tools/matrix.py --mark versions oldest
+	@$(PYTHON) tests/tools/matrix.py --short oldest
 	@$(PYTEST) $(SUITES)
 
 .PHONY: matrix
 matrix: build ## Sanity and all tests on every ansible-core release that this machine has a Python for
 	@$(PYTHON) tests/tools/matrix.py --sanity
+
+.PHONY: fuzz
+fuzz: build ## All tests, the generated ones searching forty times as long
+	@HYPOTHESIS_PROFILE=long $(PYTEST) $(SUITES)
 
 .PHONY: demo
 demo: build ## The whole story on a simulated fleet (tests/tools/demo.py)

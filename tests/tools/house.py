@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -29,10 +30,12 @@ def run(
     *,
     cwd: Path = ROOT,
     env: Mapping[str, str] | None = None,
+    show: str = "",
 ) -> None:
     """Run one step quietly: one line when it goes well, the end of its output when it fails (then StepFailed).
 
-    The whole output is kept in ``build/log/<name>.log``.
+    ``show`` is a regular expression: only lines that match it are worth showing. The whole output is kept in
+    ``build/log/<name>.log``.
     """
     log = BUILD / "log" / f"{name.replace(' ', '-').replace('/', '-')}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -51,6 +54,7 @@ def run(
     print(f"{'FAILED' if code else 'ok':6} {name} ({seconds:.0f} s)", flush=True)
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = [line for line in lines if re.search(show, line)] or lines
         print("\n".join(lines[-_SHOWN_LINES:]), flush=True)
         print(f"       exit code {code}, all of it in {log.relative_to(ROOT)}", flush=True)
         raise StepFailed(name)

@@ -50,7 +50,7 @@ def checks() -> dict[str, Check]:
     artifacts = tuple((BUILD / "artifact").glob("fleetops-kms-*.tar.gz"))
     return {
         "format": Check(("ruff", "format", "--check", ".")),
-        "ruff": Check(("ruff", "check", ".")),
+        "ruff": Check(("ruff", "check", "--output-format", "concise", ".")),
         "yamllint": Check(("yamllint", "--strict", *_here((*_YAML, "tests")))),
         "reuse": Check(("reuse", "lint")),
         "changelog": Check(("antsibull-changelog", "lint")),
@@ -67,7 +67,7 @@ def checks() -> dict[str, Check]:
             cwd=INSTALLED,
         ),
         "ansible-lint": Check(
-            ("ansible-lint", "-c", ROOT / ".ansible-lint", "--project-dir", INSTALLED),
+            ("ansible-lint", "--nocolor", "-c", ROOT / ".ansible-lint", "--project-dir", INSTALLED),
             cwd=INSTALLED,
         ),
         "galaxy-importer": Check(

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The fleetops.kms contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tests on several ansible-core releases: ``matrix.py [--sanity] [--mark MARK] [RELEASE ...]``.
+"""The tests on several ansible-core releases: ``matrix.py [--sanity] [--short] [RELEASE ...]``.
 
 Without a release all of the matrix are run; a release that this machine has no Python for is skipped, with a line that
 says so. Runs with any Python from 3.10 on, after ``install.py``.
@@ -26,15 +26,15 @@ def _test(release: str, options: argparse.Namespace) -> None:
     if options.sanity:
         run(f"sanity {release}", [bin_dir / "python", _TOOLS / "sanity.py"])
     suites = [name for name in ("tests/unit", "tests/integration") if (ROOT / name).is_dir()]
-    mark = ["-m", options.mark] if options.mark else []
-    run(f"tests {release}", [bin_dir / "python", "-m", "pytest", *mark, *suites], env=env)
+    mark = ["-m", "not long"] if options.short else []
+    run(f"tests {release}", [bin_dir / "python", "-m", "pytest", "-n", "auto", *mark, *suites], env=env)
 
 
 def main() -> int:
     """Run, skip, and sum up."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("releases", nargs="*", metavar="RELEASE", help=", ".join([*releases(), "oldest", "newest"]))
-    parser.add_argument("--mark", help="run only the tests with this pytest mark")
+    parser.add_argument("--short", action="store_true", help="leave out the tests that are marked as long")
     parser.add_argument("--sanity", action="store_true", help="run ansible-test sanity as well")
     options = parser.parse_args()
     failed = 0
