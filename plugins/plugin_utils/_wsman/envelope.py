@@ -38,8 +38,8 @@ class Message:
 
     action: str
     resource_uri: str
-    body: str = ""
-    headers: str = ""
+    body: str = dataclasses.field(default="", repr=False)
+    headers: str = dataclasses.field(default="", repr=False)
     hidden: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
 

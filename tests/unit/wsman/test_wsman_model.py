@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import (
     CimClass,
     CimType,

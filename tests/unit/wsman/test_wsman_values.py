@@ -9,6 +9,9 @@ import typing as t
 import xml.etree.ElementTree as ET
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
     InvalidArgument,
     ProtocolError,
@@ -23,8 +26,6 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.values import 
     wql_string,
     write_element,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 UTC = dt.timezone.utc
 XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
