@@ -112,7 +112,7 @@ def license_status_name(status: int | None) -> str | None:
 
 
 class ActivationType(enum.Enum):
-    """VLActivationTypeEnabled: by which of the volume activations a product may be activated."""
+    """By which of the volume activations a product may be activated (VLActivationTypeEnabled)."""
 
     ALL = "all"
     AD = "ad"
@@ -121,16 +121,19 @@ class ActivationType(enum.Enum):
 
     @property
     def number(self) -> int:
-        """What Windows calls it; 0 is written by ClearVLActivationTypeEnabled, not by the setter."""
-        return list(ActivationType).index(self)
+        """What Windows calls it. The setter takes 1 to 3; 0, for all, is what ClearVLActivationTypeEnabled leaves."""
+        return _ACTIVATION_TYPE_NUMBERS[self]
+
+
+_ACTIVATION_TYPE_NUMBERS = {ActivationType.ALL: 0, ActivationType.AD: 1, ActivationType.KMS: 2, ActivationType.TOKEN: 3}
+_ACTIVATION_TYPES = {number: kind for kind, number in _ACTIVATION_TYPE_NUMBERS.items()}
 
 
 def activation_type_enabled(number: int | None) -> ActivationType | None:
     """The allowed type; absent and 0 both mean all, another number is None."""
-    types = list(ActivationType)
-    return types[number or 0] if 0 <= (number or 0) < len(types) else None
+    return _ACTIVATION_TYPES.get(number or 0)
 
 
 def activation_type_used(number: int | None) -> ActivationType | None:
     """The type of the last activation (VLActivationType); None when there was none."""
-    return activation_type_enabled(number) if number else None
+    return _ACTIVATION_TYPES.get(number) if number else None

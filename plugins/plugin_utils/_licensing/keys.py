@@ -105,7 +105,9 @@ def _is_filling(char: str) -> bool:
 
 def _check(letters: str) -> None:
     if len(letters) != _LENGTH:
-        raise ProductKeyError(f"a product key has {_LENGTH} letters and digits in five groups; this one has {len(letters)}")
+        raise ProductKeyError(
+            f"a product key has {_LENGTH} letters and digits in five groups; this one has {len(letters)}"
+        )
     for index, char in enumerate(letters):
         if char not in ALPHABET and char != MARKER:
             raise ProductKeyError(

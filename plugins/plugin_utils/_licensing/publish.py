@@ -105,7 +105,9 @@ def _or(value: t.Any, default: t.Any) -> t.Any:
 def _number(value: t.Any, name: str, entry: str) -> int:
     text = str(value).strip()
     if not (text.isascii() and text.isdigit()) or int(text) > SRV_NUMBER_MAX:
-        raise PublishError(f"{name} {text!r} of publish entry {entry!r} is not a whole number from 0 to {SRV_NUMBER_MAX}")
+        raise PublishError(
+            f"{name} {text!r} of publish entry {entry!r} is not a whole number from 0 to {SRV_NUMBER_MAX}"
+        )
     return int(text)
 
 
