@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 from . import names
 from .errors import ProtocolError
-from .model import CimClass, Instance, MethodResult, Properties, PropertyType
+from .model import CimClass, Instance, MethodResult, Properties
 from .values import is_null, read_integer, read_properties
 
 #: Larger answers are refused, in bytes: four times what is asked for as the largest envelope.
@@ -129,17 +129,13 @@ def read_page(answer: Answer) -> Page:
 def read_instance(element: ET.Element, cim_class: CimClass) -> Instance:
     """An instance: an element of its class, or an XmlFragment when columns were named in the query."""
     name = cim_class.name if element.tag == _FRAGMENT else names.local_name(element.tag)
-    values = read_properties(element, cim_class.type_of, cim_class.drops)
+    values = read_properties(element, cim_class.types_for(), cim_class.dropped)
     return Instance(cim_class, name, Properties(values))
 
 
 def read_method_result(answer: Answer, cim_class: CimClass, method: str) -> MethodResult:
     """The out parameters and the return value, in any order; the element's name differs between servers."""
     output = answer.content
-
-    def type_of(name: str) -> PropertyType:
-        return cim_class.type_of(name, method)
-
     return_value = None
     parameters = []
     for child in output:
@@ -147,4 +143,5 @@ def read_method_result(answer: Answer, cim_class: CimClass, method: str) -> Meth
             parameters.append(child)
         elif not is_null(child):
             return_value = read_integer((child.text or "").strip(), "ReturnValue")
-    return MethodResult(return_value, Properties(read_properties(parameters, type_of, cim_class.drops)))
+    outputs = read_properties(parameters, cim_class.types_for(method), cim_class.dropped)
+    return MethodResult(return_value, Properties(outputs))

@@ -71,7 +71,7 @@ def _code(fault: Element, subcode: str | None) -> int:
 
 def _subcode(fault: Element) -> str | None:
     value = fault.findtext(f"{_SOAP}Code/{_SOAP}Subcode/{_SOAP}Value")
-    return _clean(names.local_name(value.strip())) if value and value.strip() else None
+    return _clean(value.rpartition(":")[2]) if value and value.strip() else None
 
 
 def _clean(text: str, hidden: Sequence[str] = ()) -> str:

@@ -96,13 +96,19 @@ class CimClass:
     types: Mapping[str, PropertyType] = dataclasses.field(default_factory=dict, hash=False, repr=False)
     drop: frozenset[str] = frozenset()
     keys: tuple[str, ...] = ()
-    _types: Mapping[str, PropertyType] = dataclasses.field(init=False, hash=False, repr=False, compare=False)
+    _types: dict[str, PropertyType] = dataclasses.field(init=False, hash=False, repr=False, compare=False)
+    _methods: dict[str, dict[str, PropertyType]] = dataclasses.field(init=False, hash=False, repr=False, compare=False)
     _drop: frozenset[str] = dataclasses.field(init=False, hash=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not _NAMESPACE.match(self.namespace) or not is_name(self.name):
             raise ValueError(f"not a CIM class: {self.namespace}:{self.name}")
-        object.__setattr__(self, "_types", {name.lower(): kind for name, kind in self.types.items()})
+        methods: dict[str, dict[str, PropertyType]] = {}
+        for name, kind in self.types.items():
+            method, _dot, parameter = name.lower().rpartition(".")
+            methods.setdefault(method, {})[parameter] = kind
+        object.__setattr__(self, "_types", methods.pop("", {}))
+        object.__setattr__(self, "_methods", methods)
         object.__setattr__(self, "_drop", frozenset(name.lower() for name in self.drop))
 
     @property
@@ -115,18 +121,19 @@ class CimClass:
         """The URI that takes a WQL filter: the class is told by the query, and selectors are refused."""
         return f"{names.WMI}/{self.namespace}/*"
 
+    def types_for(self, method: str | None = None) -> Mapping[str, PropertyType]:
+        """The types by names in lower case: of the properties or, with ``method``, of that method's parameters."""
+        own = self._methods.get(method.lower()) if method is not None else None
+        return self._types | own if own else self._types
+
     def type_of(self, name: str, method: str | None = None) -> PropertyType:
         """The type of a property or, with ``method``, of a parameter of that method."""
-        key = name.lower()
-        if method is not None:
-            own = self._types.get(f"{method.lower()}.{key}")
-            if own is not None:
-                return own
-        return self._types.get(key, STRING)
+        return self.types_for(method).get(name.lower(), STRING)
 
-    def drops(self, name: str) -> bool:
-        """Whether the property is one that must not be kept."""
-        return name.lower() in self._drop
+    @property
+    def dropped(self) -> frozenset[str]:
+        """The properties that must not be kept, in lower case."""
+        return self._drop
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,5 +29,5 @@ ACTION_DELETE = f"{TRANSFER}/Delete"
 
 
 def local_name(tag: str) -> str:
-    """The name without its namespace, of an ElementTree tag or of a prefixed QName."""
-    return tag.rpartition("}")[2].rpartition(":")[2]
+    """The name of an ElementTree tag without its namespace."""
+    return tag.rpartition("}")[2]

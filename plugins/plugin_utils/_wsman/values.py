@@ -10,12 +10,12 @@ import datetime
 import math
 import re
 import typing as t
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from xml.etree.ElementTree import Element
 
 from . import names
 from .errors import InvalidArgument, ProtocolError
-from .model import CimType, PropertyType, Value
+from .model import STRING, CimType, PropertyType, Value
 
 # What XML 1.0 cannot carry, escaped or not (XML 1.0, production 2). Windows would replace it by "?".
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
@@ -161,15 +161,15 @@ _READERS: Mapping[CimType, Callable[[str, str], Value]] = {
 
 def is_null(element: Element) -> bool:
     """Whether the element stands for null, scalar or array (with or without IsNullArray)."""
-    return element.get(_NIL, "").lower() in ("true", "1")
+    nil = element.get(_NIL)
+    return nil is not None and nil.lower() in ("true", "1")
 
 
 def _read_text(text: str, kind: CimType, name: str) -> Value:
-    reader = _READERS.get(kind)
-    if reader is None:
+    if kind is CimType.STRING:
         return text
     text = text.strip()
-    return reader(text, name) if text else None
+    return _READERS[kind](text, name) if text else None
 
 
 def _read_nested(element: Element, name: str) -> Value:
@@ -215,20 +215,26 @@ def read_element(element: Element, kind: CimType, name: str) -> Value:
 def read_property(elements: t.Sequence[Element], kind: PropertyType, name: str) -> Value:
     """The value of all elements of one name: an array is its element repeated, a null array one nil element."""
     if len(elements) == 1:
+        if kind is STRING and elements[0].text and not len(elements[0]) and elements[0].get(_NIL) is None:
+            return elements[0].text  # most properties: worth a short cut
         value = read_element(elements[0], kind.type, name)
         return value if value is None or not kind.array else _as_list(value)
     return [read_element(element, kind.type, name) for element in elements]
 
 
 def read_properties(
-    parent: Iterable[Element],
-    type_of: Callable[[str], PropertyType],
-    drops: Callable[[str], bool],
+    parent: Iterable[Element], types: Mapping[str, PropertyType], drop: Container[str]
 ) -> dict[str, Value]:
-    """The values of all children by their names. What is to be dropped is not looked at."""
-    groups: dict[str, tuple[str, list[Element]]] = {}
+    """The values of all children by their names. What is to be dropped is not looked at.
+
+    ``types`` and ``drop`` know the names in lower case; what has no type is a string.
+    """
+    groups: dict[str, list[Element]] = {}
     for child in parent:
-        name = names.local_name(child.tag)
-        if not drops(name):
-            groups.setdefault(name.lower(), (name, []))[1].append(child)
-    return {name: read_property(elements, type_of(name), name) for name, elements in groups.values()}
+        groups.setdefault(names.local_name(child.tag), []).append(child)
+    values = {}
+    for name, elements in groups.items():
+        key = name.lower()
+        if key not in drop:
+            values[name] = read_property(elements, types.get(key, STRING), name)
+    return values

@@ -36,8 +36,8 @@ NOT_SENT = TransportError("the connection was lost before anything was sent", se
 UNREACHABLE = TransportError("nobody is there", sent=False, dropped=False)
 
 
-def ids(client: CimClient, **options: int) -> list[str]:
-    return [str(item["ID"]) for item in client.query(WIDGET, **options)]
+def ids(client: CimClient, limit: int | None = None, max_pages: int = 500) -> list[str]:
+    return [str(item["ID"]) for item in client.query(WIDGET, limit=limit, max_pages=max_pages)]
 
 
 # --- queries ---
