@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SRV records as they stand in playbooks: lists of mappings, perhaps with the name server that each came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from .published import Finding, explain
+from .records import SrvRecord
+
+
+def records_of(values: Any, what: str = "records") -> list[SrvRecord]:
+    """Return a list of mappings as records. Raises ValueError, which calls the list ``what``."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        raise ValueError(f"{what} is a list of SRV records, not {values!r}")
+    values = list(values)
+    for value in values:
+        if not isinstance(value, Mapping):
+            raise ValueError(f"{what} is a list of SRV records, each a dictionary, not {value!r}")
+    return [SrvRecord.from_mapping(value) for value in values]
+
+
+def by_nameserver(values: Any) -> dict[str, list[SrvRecord]]:
+    """Return the records of each name server; those that tell none belong to "". Raises ValueError."""
+    values = list(values) if isinstance(values, Iterable) and not isinstance(values, (str, Mapping)) else values
+    groups: dict[str, list[SrvRecord]] = {}
+    for value, record in zip(values, records_of(values), strict=True):
+        groups.setdefault(str(value.get("nameserver") or ""), []).append(record)
+    return groups
+
+
+def findings_of(values: Any, wanted: Any) -> Iterator[tuple[str, Finding]]:
+    """Yield how records differ from the wanted ones, with the name server concerned.
+
+    A server is judged in the domains that it has records of; a domain that no server has records of, once.
+    Raises ValueError.
+    """
+    wants = records_of(wanted, "wanted")
+    groups = by_nameserver(values)
+    for domain in sorted({want.domain for want in wants}):
+        own = [want for want in wants if want.domain == domain]
+        asked = {server: records for server, records in groups.items() if any(r.domain == domain for r in records)}
+        for server, records in (asked or {"": []}).items():
+            for finding in explain(records, own):
+                yield server, finding
