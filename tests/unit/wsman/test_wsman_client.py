@@ -7,17 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-
-from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
-from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
-    AuthenticationError,
-    CimFault,
-    InvalidArgument,
-    OperationTimedOut,
-    ProtocolError,
-    TransportError,
-)
-from ansible_collections.fleetops.kms.tests.unit.wsman.shapes import (
+from unit.wsman.shapes import (
     WIDGET,
     FakeTransport,
     client_of,
@@ -28,6 +18,16 @@ from ansible_collections.fleetops.kms.tests.unit.wsman.shapes import (
     output,
     soap,
     widget,
+)
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
+    AuthenticationError,
+    CimFault,
+    InvalidArgument,
+    OperationTimedOut,
+    ProtocolError,
+    TransportError,
 )
 
 DONE = output("<p:ReturnValue>0</p:ReturnValue>")

@@ -7,6 +7,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
+from unit.wsman.shapes import fault, soap
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.answer import parse
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
@@ -16,7 +17,6 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import 
     TransportError,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.faults import parse_fault
-from ansible_collections.fleetops.kms.tests.unit.wsman.shapes import fault, soap
 
 INVALID_KEY = 0xC004F050
 NOT_FOUND = 0x80338000
