@@ -51,8 +51,8 @@ _BY_DESCRIPTION = (
 def channel_of(description: str | None, product_key_channel: str | None = None) -> Channel:
     """The channel of a product that has a key, from its Description and its ProductKeyChannel.
 
-    ProductKeyChannel is asked for ``Volume:CSVLK`` first and otherwise only when Description says nothing: it is missing
-    on Windows 7 and on some builds of Windows 8. Without either text there is no licence: ``UNLICENSED``.
+    ProductKeyChannel is asked for ``Volume:CSVLK`` first and otherwise only when Description says nothing: it is
+    missing on Windows 7 and on some builds of Windows 8. Without either text there is no licence: ``UNLICENSED``.
     """
     name = (product_key_channel or "").strip().lower()
     text = (description or "").upper()

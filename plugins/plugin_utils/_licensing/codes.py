@@ -53,7 +53,7 @@ _FACILITIES = (
 
 @dataclasses.dataclass(frozen=True)
 class Code:
-    """One result code. ``symbol`` is None where Microsoft has published none; ``meaning`` and ``hint`` are never empty."""
+    """One result code. ``symbol`` is None where none is published; ``meaning`` and ``hint`` are never empty."""
 
     code: int
     symbol: str | None

@@ -17,4 +17,4 @@ _FOLDER = pathlib.Path(__file__).parent / "data"
 
 def load(name: str) -> t.Any:
     """Parse ``data/<name>.yml``. Call it once, when the using module is imported: parsing is not cached."""
-    return yaml.load((_FOLDER / f"{name}.yml").read_bytes(), Loader=_Loader)  # noqa: S506 (a safe loader)
+    return yaml.load((_FOLDER / f"{name}.yml").read_bytes(), Loader=_Loader)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import typing as t
 
 from .channels import Application
@@ -49,6 +50,7 @@ class Release:
     build_max: int | None
 
     def has(self, build: int) -> bool:
+        """Whether a build number is one of this release."""
         return self.build_min <= build and (self.build_max is None or build <= self.build_max)
 
 
@@ -73,6 +75,7 @@ class SetupKey:
         return self.key[-5:]
 
     def is_for_build(self, build: int) -> bool:
+        """Whether the key is published for the release with this build number."""
         return self.build_min <= build and (self.build_max is None or build <= self.build_max)
 
 
@@ -112,15 +115,15 @@ def is_server_edition(edition_id: str | None) -> bool | None:
 
 
 def is_core(edition_id: str | None, sku: int = 0) -> bool:
-    """Whether edition or SKU tell of Server Core. No is no proof: on 2012 and later Core often reports as the full edition."""
-    return bool(edition_id) and str(edition_id).endswith(("Cor", "Core")) and edition_id != "Core" or sku in _CORE_SKUS
+    """Whether edition or SKU tell of Server Core. No is no proof: since 2012 Core often reports as the full edition."""
+    return sku in _CORE_SKUS or (edition_id or "").startswith("Server") and (edition_id or "").endswith(("Cor", "Core"))
 
 
 def generation(build: int, is_server: bool, edition_id: str | None = None, sku: int = 0) -> Release | None:
     """The release that a build is; None for one that is not in the table.
 
-    EditionID (or SKU) is needed for what shares its build with something else: LTSC with Windows 10 and 11, version 1809 of
-    the semi-annual channel with Server 2019. ``sku`` is looked at only when ``edition_id`` is not known.
+    EditionID (or SKU) is needed for what shares its build with something else: LTSC with Windows 10 and 11, version
+    1809 of the semi-annual channel with Server 2019. ``sku`` is looked at only when ``edition_id`` is not known.
     """
     kinds = _kinds(is_server, edition_id, sku)
     return next(
@@ -134,12 +137,12 @@ def client_setup_key(
 ) -> SetupKey:
     """The published client setup key of a Windows; raise NoClientKey if there is none or it is in doubt.
 
-    EditionID decides, and OperatingSystemSKU only in its absence: core editions report various SKUs. ``server`` (whether
-    ProductType is a server's) and ``caption`` are second opinions, the latter for the few editions whose mapping is uncertain.
+    EditionID decides, and OperatingSystemSKU only in its absence: core editions report various SKUs. ``server``
+    (whether ProductType is a server's) and ``caption`` are second opinions, the latter for the few editions of which
+    it is not certain that the key belongs to them.
     """
     what = f"{edition_id or f'SKU {sku}'}, build {build}"
-    if is_evaluation(edition_id, sku):
-        raise NoClientKey(_evaluation_advice(edition_id, build, what))
+    refuse_evaluation(edition_id, sku, build)
     rows = [row for row in SETUP_KEYS if row.application is Application.WINDOWS and row.is_for_build(build)]
     found = [row for row in rows if (edition_id in row.edition_ids if edition_id else sku in row.skus)]
     if not found:
@@ -158,8 +161,20 @@ def client_setup_key(
     return row
 
 
+def refuse_evaluation(edition_id: str | None, sku: int, build: int) -> None:
+    """Raise NoClientKey, with the way to convert it, when this is an evaluation edition: it takes no volume key."""
+    if is_evaluation(edition_id, sku):
+        raise NoClientKey(_evaluation_advice(edition_id, build, f"{edition_id or f'SKU {sku}'}, build {build}"))
+
+
+def fallback_key(partial_product_key: str) -> ProductKey | None:
+    """The published key that was installed, by its last five characters: the only kind that can be put back."""
+    row = find_published(partial_product_key)
+    return ProductKey(row.key) if row else None
+
+
 def office_setup_key(name: str) -> SetupKey:
-    """The published client setup key of an Office product by its name; raise NoClientKey if no product is called that."""
+    """The published client setup key of an Office product by its name; raise NoClientKey for an unknown one."""
     by_name = {row.name.lower(): row for row in SETUP_KEYS if row.application is Application.OFFICE}
     wanted = " ".join(name.split()).lower()
     if wanted in by_name:
@@ -196,7 +211,7 @@ def _evaluation_advice(edition_id: str | None, build: int, what: str) -> str:
     text = f"This is an evaluation edition ({what}): it takes no volume key, neither a client's nor a host's."
     if not edition_id or not is_server_edition(edition_id):
         return f"{text} Install the licensed edition first; an evaluation of a client Windows cannot be converted."
-    target = edition_id[: edition_id.lower().index("eval")]
+    target = re.sub("eval", "", edition_id, flags=re.IGNORECASE)
     keys = [row.key for row in SETUP_KEYS if target in row.edition_ids and row.is_for_build(build)]
     command = f"DISM /Online /Set-Edition:{target} /ProductKey:{keys[0] if keys else '<key>'} /AcceptEula"
     return f"{text} Convert it first, which restarts it: {command} (a domain controller must be demoted before)."
@@ -207,8 +222,14 @@ def _nothing_published(edition_id: str | None, sku: int, build: int, what: str) 
         return f"Azure Stack HCI ({what}) has no client setup key: it is licensed through its Azure subscription."
     same = [row for row in SETUP_KEYS if (edition_id in row.edition_ids if edition_id else sku in row.skus)]
     if same:
-        return f"Microsoft publishes a client setup key for this edition, but for none of this build ({what}): give the product key itself."
-    return f"Microsoft publishes no client setup key for this edition ({what}): it cannot be a KMS client, or give the product key itself."
+        return (
+            f"The published client setup keys of this edition are for other builds ({what}): "
+            "give the product key itself if there is one for this release."
+        )
+    return (
+        f"Microsoft publishes no client setup key for this edition ({what}): "
+        "it cannot be a KMS client unless the edition is changed or a product key is given."
+    )
 
 
 def _read_keys() -> tuple[SetupKey, ...]:

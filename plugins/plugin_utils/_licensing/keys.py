@@ -33,7 +33,7 @@ class ProductKey:
     __text: str
 
     def __init__(self, text: str) -> None:
-        """Take a key as people paste it: any case, blanks, any kind of dash or none. Raise ProductKeyError otherwise."""
+        """Take a key as people paste it: any case, blanks, any kind of dash or none; or raise ProductKeyError."""
         object.__setattr__(self, "_ProductKey__text", _normalise(text))
 
     @property

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The entries of DnsDomainPublishList: in which DNS domains a KMS host publishes itself, and how.
 
-Each string of that REG_MULTI_SZ value reads ``domain, priority, weight``; priority and weight may be left out and are then
-0 in the SRV record (Volume Activation Technical Reference, registry settings). One form is written, many are understood.
+Each string of that REG_MULTI_SZ value reads ``domain, priority, weight``; priority and weight may be left out and are
+then 0 in the SRV record (Volume Activation Technical Reference, registry settings). One form is written, many are read.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def parse_entry(text: str) -> PublishEntry:
     domain, *numbers = (part.strip() for part in text.split(","))
     if len(numbers) > 2:
         raise PublishError(f"publish entry {text!r} has more than the three parts: domain, priority, weight")
-    values = [_number(value, name, text) for value, name in zip(numbers, ("priority", "weight"))]
-    return PublishEntry(_domain(domain), *values)
+    priority, weight = (*numbers, *("0", "0")[len(numbers) :])
+    return PublishEntry(_domain(domain), _number(priority, "priority", text), _number(weight, "weight", text))
 
 
 def format_entry(entry: PublishEntry) -> str:
@@ -59,7 +59,7 @@ def parse_list(texts: c.Iterable[str]) -> tuple[PublishEntry, ...]:
 
 
 def normalise(entries: c.Iterable[str | c.Mapping[str, t.Any] | PublishEntry]) -> tuple[PublishEntry, ...]:
-    """What a user wants published, in the order given; a mapping has ``domain`` and may have ``priority`` and ``weight``.
+    """What a user wants published, in the order given; a mapping has ``domain``, perhaps ``priority`` and ``weight``.
 
     Raise PublishError for an entry that cannot be and for a domain named twice: which of the two would Windows take?
     """
@@ -74,8 +74,8 @@ def normalise(entries: c.Iterable[str | c.Mapping[str, t.Any] | PublishEntry]) -
 def same_list(left: c.Iterable[PublishEntry], right: c.Iterable[PublishEntry]) -> bool:
     """Whether two lists publish the same.
 
-    Order is ignored: each entry makes an SRV record in a zone of its own, and the records of a set have no order (RFC 2782
-    takes priority and weight for that). Repetition is not ignored: a list that names a domain twice is to be mended.
+    Order is ignored: each entry makes a record in a zone of its own, and SRV records are ordered by priority and
+    weight alone (RFC 2782). Repetition is not ignored: a list that names a domain twice is to be mended.
     """
     return sorted(left) == sorted(right)
 
@@ -94,12 +94,11 @@ def _wanted(entry: str | c.Mapping[str, t.Any] | PublishEntry) -> PublishEntry:
         entry = dataclasses.asdict(entry)
     if not isinstance(entry, c.Mapping):
         raise PublishError(f"publish entry {entry!r} is neither a text nor a mapping with a domain")
-    numbers = (_number(_or(entry.get(name), 0), name, str(dict(entry))) for name in ("priority", "weight"))
-    return PublishEntry(_domain(str(_or(entry.get("domain"), ""))), *numbers)
-
-
-def _or(value: t.Any, default: t.Any) -> t.Any:
-    return default if value is None else value
+    given = {"domain": "", "priority": 0, "weight": 0} | {
+        name: value for name, value in entry.items() if value is not None
+    }
+    priority, weight = (_number(given[name], name, str(dict(entry))) for name in ("priority", "weight"))
+    return PublishEntry(_domain(str(given["domain"])), priority, weight)
 
 
 def _number(value: t.Any, name: str, entry: str) -> int:
