@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import CimClass, CimType, PropertyType
@@ -104,7 +103,7 @@ def fault(detail: str = "", subcode: str = "w:InternalError", reason: str = "Som
     )
 
 
-Step = t.Union[str, bytes, Exception]
+Step = str | bytes | Exception
 
 
 class FakeTransport:

@@ -68,6 +68,7 @@ def wsman_fault(outer: int, inner: int | None = None, text: str = "Inner words."
         (wsman_fault(NOT_FOUND), NOT_FOUND),
         (wsman_fault(5), 5),
         (wsman_fault(NOT_FOUND, INVALID_KEY), INVALID_KEY),
+        (wsman_fault(5, INVALID_KEY), INVALID_KEY),
         (wsman_fault(INVALID_KEY, 0), INVALID_KEY),
         (wsman_fault(0x80338003, NOT_FOUND), 0x80338003),
         (wsman_fault(0x80338003, NOT_FOUND, status=INVALID_KEY), INVALID_KEY),
