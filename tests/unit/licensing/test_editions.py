@@ -187,3 +187,14 @@ def test_kinds_of_editions(edition_id: str | None, sku: int, evaluation: bool, a
 def test_release_of_a_build(build: int, is_server: bool, edition_id: str | None, release: str | None) -> None:
     found = editions.generation(build, is_server, edition_id)
     assert (found.id if found else None) == release
+
+
+def test_only_a_published_key_can_be_put_back() -> None:
+    assert editions.fallback_key("T83GX") == ProductKey("W269N-WFGWX-YVC9B-4J6C9-T83GX")
+    assert editions.fallback_key("KDQ2G") is editions.fallback_key("") is None
+
+
+def test_an_evaluation_edition_is_refused_before_any_key() -> None:
+    editions.refuse_evaluation("ServerStandard", 7, 20348)
+    with pytest.raises(editions.NoClientKey, match="DISM"):
+        editions.refuse_evaluation("ServerStandardEval", 79, 20348)
