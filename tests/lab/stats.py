@@ -60,6 +60,10 @@ class Stats:
     def note_invoke(self, call: Call) -> None:
         self.invokes.append(dataclasses.asdict(call))
 
+    def reset(self) -> None:
+        """Everything to nothing."""
+        vars(self).update(vars(Stats()))
+
     def to_json(self) -> dict[str, t.Any]:
         return dataclasses.asdict(self)
 

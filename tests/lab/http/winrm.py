@@ -69,9 +69,14 @@ class Endpoint:
     def new_authenticator(self) -> Authenticator:
         return Authenticator(self.machine.accounts, self._account_file, self.machine.auth, self.allow_unencrypted)
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the port is to be open."""
+        return self.machine.powered and not self.faults.has("dead")
+
     async def settle(self) -> None:
         """Opens or closes the port, as power and the fault ``dead`` say."""
-        if self.machine.powered and not self.faults.has("dead"):
+        if self.wanted:
             _address, self.machine.port = await self._server.start(self.machine.address, self.machine.port)
         else:
             self._server.stop()
