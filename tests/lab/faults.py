@@ -53,7 +53,6 @@ FAULTS: dict[str, Kind] = {
         "fault w:TimedOut at once; the operation goes on and is done `seconds` later",
         {"seconds": 0.0},
     ),
-    "drop": Kind(Stage.BEFORE, "the connection is closed before the operation has run"),
     "drop_after": Kind(
         Stage.AFTER,
         "the connection is closed: `when` is `before` or `after` the operation has run, without an answer, or `between`"

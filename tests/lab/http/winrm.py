@@ -244,7 +244,6 @@ async def _timed_out(endpoint: Endpoint, request: envelope.Envelope, fault: Faul
 _BEFORE: dict[str, t.Callable[[Endpoint, envelope.Envelope, Fault], t.Awaitable[Response | None]]] = {
     "hang": _hang,
     "slow": _slow,
-    "drop": _drop,
     "drop_after": _drop,
     "http_413": _too_large,
     "quota": _quota,

@@ -46,4 +46,5 @@ MAX_MESSAGE_ID = 2048  #: bytes (MS-WSMV, note 47)
 MAX_TIMEOUT = 60.0  #: seconds, MaxTimeoutms' default
 MIN_TIMEOUT = 0.5  #: seconds (MS-WSMV 3.1.4.1.6)
 PAGE = 75 * 1024  #: bytes of XML in a page of an enumeration, as recorded from Windows Server 2012
+ENVELOPE_ROOM = 2048  #: bytes kept for the envelope around the items of an enumeration
 CONTEXT_LIFETIME = 240.0  #: seconds that an enumeration is kept after its last use

@@ -206,7 +206,7 @@ class Service:
         max_elements = _positive(body.find("w:MaxElements", _NS), 1)
         if len(enumeration.rows) > 1:
             max_elements = 1  # as recorded from 2008 R2 and 2012, whatever was asked for
-        items = enumeration.page(max_elements, request.max_envelope_size)
+        items = enumeration.page(max_elements, request.max_envelope_size - names.ENVELOPE_ROOM)
         return self._enumerate_reply(enumeration, f"<w:Items>{items}</w:Items>" if items else "<w:Items/>")
 
     def _enumerate_reply(self, enumeration: Enumeration[Instance], items: str) -> Reply:
@@ -243,7 +243,7 @@ class Service:
         body = _only_child(request.body, f"{{{names.ENUMERATION}}}Pull")
         max_elements = _positive(body.find("n:MaxElements", _NS), 1)
         enumeration = self._enumerations.take(_context(body))
-        items = enumeration.page(max_elements, request.max_envelope_size)
+        items = enumeration.page(max_elements, request.max_envelope_size - names.ENVELOPE_ROOM)
         inner = f"<n:Items>{items}</n:Items>" if items else "<n:Items/>"
         if enumeration.rows:
             context = self._enumerations.keep(enumeration)

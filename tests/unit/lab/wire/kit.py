@@ -127,14 +127,14 @@ class Plain:
 
     def post(self, data: str | bytes, path: str = "/wsman", method: str = "POST", **headers: str) -> Answer:
         data = data.encode() if isinstance(data, str) else data
-        self._http.request(
-            method,
-            path,
-            data,
-            {"Content-Type": "application/soap+xml;charset=UTF-8", "Authorization": f"Basic {self._token}", **headers},
-        )
-        response = self._http.getresponse()
-        return Answer(response.status, response.headers, response.read())
+        sent = {"Content-Type": "application/soap+xml;charset=UTF-8", "Authorization": f"Basic {self._token}"}
+        try:
+            self._http.request(method, path, data, {**sent, **headers})
+            response = self._http.getresponse()
+            return Answer(response.status, response.headers, response.read())
+        except (OSError, http.client.HTTPException):
+            self._http.close()
+            raise
 
     def send(self, action: str, uri: str, body: str = "", **headers: str | None) -> Answer:
         return self.post(envelope(action, uri, body, **headers))
