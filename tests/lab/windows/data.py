@@ -101,7 +101,7 @@ class OfficeSetupKey:
     release: int
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def generations() -> dict[str, Generation]:
     """All generations by name."""
     rows = load_table("generations.yml")["generations"]
@@ -111,13 +111,13 @@ def generations() -> dict[str, Generation]:
     }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def editions() -> dict[str, Edition]:
     rows = load_table("generations.yml")["editions"]
     return {name: Edition(name, row[0], row[1], row[2]) for name, row in rows.items()}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def host_key_products() -> dict[str, HostKeyProduct]:
     rows = load_table("generations.yml")["host_keys"]
     return {
@@ -126,18 +126,18 @@ def host_key_products() -> dict[str, HostKeyProduct]:
     }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def office_host_key_products() -> dict[str, OfficeHostKeyProduct]:
     rows = load_table("generations.yml")["office_host_keys"]
     return {name: OfficeHostKeyProduct(name=name, **row) for name, row in rows.items()}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def product_ids() -> dict[str, str]:
     return dict(load_table("generations.yml")["product_ids"])
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def setup_keys() -> dict[str, SetupKey]:
     """The published client keys for Windows, by key."""
     return {
@@ -146,7 +146,7 @@ def setup_keys() -> dict[str, SetupKey]:
     }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def office_setup_keys() -> dict[str, OfficeSetupKey]:
     return {
         row["key"]: OfficeSetupKey(row["key"], row["name"], row["release"]) for row in load_table("keys.yml")["office"]

@@ -36,10 +36,8 @@ class Network:
 
 @dataclasses.dataclass
 class Endpoint:
-    """How the machine is reached over WinRM; the address is given out when the lab starts."""
+    """How the machine is reached over WinRM, apart from its address, which is given out when the lab starts."""
 
-    address: str = "127.0.0.1"
-    port: int = DEFAULT_PORT
     tls: bool = False
     auth: tuple[str, ...] = ("negotiate", "ntlm")
     accounts: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -69,13 +67,20 @@ class Machine:
         self.generation = generation
         self.edition = edition
         self.network = network or Network()
-        self.endpoint = endpoint or Endpoint()
+        endpoint = endpoint or Endpoint()
+        self.address = "127.0.0.1"
+        self.port = DEFAULT_PORT
+        self.tls = endpoint.tls
+        self.auth = endpoint.auth
+        self.accounts = endpoint.accounts
+        self.fault_shape = endpoint.fault_shape
+        self.allow_unencrypted = endpoint.allow_unencrypted
         self.skus: tuple[Sku, ...] = skus_for(
             generation, edition, frozenset(updates), tuple(office_pack), tuple(office)
         )
         self.clock_skew = dt.timedelta(seconds=clock_skew)
         self.host_name = (host_name or name.partition(".")[0]).lower()
-        self.powered = True
+        self._powered = True
         #: Faults of the wire that are set from the start; the wire knows what they mean.
         self.faults: list[dict[str, t.Any]] = []
         #: Domains in which this machine's own DNS updates fail; "*" is all.
@@ -93,36 +98,6 @@ class Machine:
 
         self.repository = MachineRepository(self)
         world.add(self)
-
-    # -- what the wire asks for --------------------------------------------------------------------------------------
-
-    @property
-    def address(self) -> str:
-        return self.endpoint.address
-
-    @property
-    def port(self) -> int:
-        return self.endpoint.port
-
-    @property
-    def tls(self) -> bool:
-        return self.endpoint.tls
-
-    @property
-    def auth(self) -> tuple[str, ...]:
-        return self.endpoint.auth
-
-    @property
-    def accounts(self) -> dict[str, str]:
-        return self.endpoint.accounts
-
-    @property
-    def fault_shape(self) -> str:
-        return self.endpoint.fault_shape
-
-    @property
-    def allow_unencrypted(self) -> bool:
-        return self.endpoint.allow_unencrypted
 
     # -- who and where -------------------------------------------------------------------------------------------------
 
@@ -182,11 +157,16 @@ class Machine:
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    def power(self, on: bool) -> None:
-        """Switch the machine on or off; at power-on sppsvc starts and a host publishes."""
-        if on == self.powered:
+    @property
+    def powered(self) -> bool:
+        """Whether the machine runs. Switched on, sppsvc starts with it and a host publishes."""
+        return self._powered
+
+    @powered.setter
+    def powered(self, on: bool) -> None:
+        if on == self._powered:
             return
-        self.powered = on
+        self._powered = on
         if on:
             self.booted = self.world.clock.now()
             self.service.boot()

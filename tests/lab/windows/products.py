@@ -151,7 +151,7 @@ def _addon_sku() -> Sku:
     )
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def skus_for(
     generation: data.Generation,
     edition: data.Edition,

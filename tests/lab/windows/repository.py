@@ -70,4 +70,4 @@ class MachineRepository:
                 machine.die_after_writes -= 1
         if machine.die_after_writes == 0 or (machine.die_on_method and machine.die_on_method == method):
             machine.die_after_writes, machine.die_on_method = None, ""
-            machine.power(False)
+            machine.powered = False

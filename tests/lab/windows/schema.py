@@ -49,12 +49,12 @@ def _parse_method(line: str, build: int) -> Method | None:
     return Method(match["name"], inputs, outputs, static="static" in flags, returns="void" not in flags)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _table() -> dict[str, t.Any]:
     return load_table("classes.yml")
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def catalogue(build: int) -> Catalogue:
     """The classes of a build, by lower-case namespace and class name. Shared by all machines of that build."""
     found: Catalogue = {}
@@ -75,7 +75,7 @@ def has_namespace(namespace: str, build: int) -> bool:
     return since is not None and since <= build
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _reading_methods() -> frozenset[tuple[str, str]]:
     return frozenset(
         (name.lower(), line.split("(")[0].lower())

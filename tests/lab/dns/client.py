@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""DNS as the machines use it: against the embedded server, or against a real one given by address and port."""
+
+from __future__ import annotations
+
+import typing as t
+
+import dns.asyncquery
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdatatype
+import dns.rrset
+import dns.tsig
+import dns.tsigkeyring
+import dns.update
+
+from lab.dns import names
+from lab.dns.names import DnsFailure, Srv
+from lab.dns.server import DnsServer
+
+_OWNER = "_vlmcs._tcp"
+_TTL = 3600
+
+_CODES = {
+    dns.rcode.SERVFAIL: names.SERVER_FAILURE,
+    dns.rcode.NXDOMAIN: names.NAME_ERROR,
+    dns.rcode.REFUSED: names.REFUSED,
+    dns.rcode.NOTAUTH: names.NOT_AUTHORITATIVE,
+}
+
+
+def _owner(domain: str) -> dns.name.Name:
+    return dns.name.from_text(f"{_OWNER}.{domain.rstrip('.')}.")
+
+
+def _raise_for(rcode: dns.rcode.Rcode) -> None:
+    if rcode != dns.rcode.NOERROR:
+        raise DnsFailure(_CODES.get(rcode, names.SERVER_FAILURE))
+
+
+class Client:
+    """A ``NameService`` over DNS messages; what carries them is up to ``exchange``."""
+
+    def __init__(self, keyring: t.Mapping[str, str] | None = None) -> None:
+        self._keyring = dns.tsigkeyring.from_text(dict(keyring)) if keyring else None
+
+    async def exchange(self, message: dns.message.Message, source: str) -> dns.message.Message:
+        """Send a message from an address and return the answer; raises DnsFailure when none comes."""
+        raise NotImplementedError
+
+    async def _query(self, name: dns.name.Name, kind: str, source: str) -> dns.message.Message:
+        query = dns.message.make_query(name, kind)
+        query.flags |= dns.flags.RD
+        return await self.exchange(query, source)
+
+    async def lookup_srv(self, domain: str, source: str) -> list[Srv]:
+        answer = await self._query(_owner(domain), "SRV", source)
+        _raise_for(answer.rcode())
+        records = [_to_srv(rdata) for rrset in answer.answer if rrset.rdtype == dns.rdatatype.SRV for rdata in rrset]
+        if not records:
+            raise DnsFailure(names.NO_RECORDS)
+        return records
+
+    async def publish(self, domain: str, record: Srv, source: str, replace: bool) -> None:
+        owner = _owner(domain)
+        update = dns.update.UpdateMessage(await self._zone_of(owner, source), keyring=self._keyring)
+        if replace:
+            for old in await self._values_for(domain, record.target, source):
+                update.delete(owner, "SRV", _to_text(old))
+        update.add(owner, _TTL, "SRV", _to_text(record))
+        _raise_for((await self.exchange(update, source)).rcode())
+
+    async def _values_for(self, domain: str, target: str, source: str) -> list[Srv]:
+        try:
+            found = await self.lookup_srv(domain, source)
+        except DnsFailure as failure:
+            if failure.code in (names.NAME_ERROR, names.NO_RECORDS):
+                return []
+            raise
+        return [record for record in found if record.target == target]
+
+    async def _zone_of(self, name: dns.name.Name, source: str) -> dns.name.Name:
+        """The zone of a name: the owner of the SOA record that the server shows for it."""
+        answer = await self._query(name, "SOA", source)
+        if answer.rcode() != dns.rcode.NXDOMAIN:
+            _raise_for(answer.rcode())
+        for rrset in (*answer.answer, *answer.authority):
+            if rrset.rdtype == dns.rdatatype.SOA:
+                return rrset.name
+        raise DnsFailure(names.NOT_AUTHORITATIVE)
+
+
+class EmbeddedClient(Client):
+    """Talks to the embedded server: over its sockets once it runs, so that updates come from the machine's address.
+
+    Where machines share one address the message is handed over directly, with the machine's identity as its source.
+    """
+
+    def __init__(self, server: DnsServer, keyring: t.Mapping[str, str] | None = None, timeout: float = 2.0) -> None:
+        super().__init__(keyring)
+        self._server = server
+        self._timeout = timeout
+
+    async def exchange(self, message: dns.message.Message, source: str) -> dns.message.Message:
+        by_socket = bool(self._server.port) and isinstance(message, dns.update.UpdateMessage) and "#" not in source
+        if by_socket:
+            return await _send(message, self._server.address, self._server.port, source, self._timeout)
+        wire = self._server.process(message.to_wire(), source, tcp=True)
+        if wire is None:
+            raise DnsFailure(names.TIMED_OUT)
+        try:
+            return dns.message.from_wire(wire, keyring=message.keyring, request_mac=message.mac)
+        except dns.exception.FormError as error:
+            raise DnsFailure(names.BAD_SIGNATURE) from error
+
+
+class ExternalClient(Client):
+    """Talks to a real name server."""
+
+    def __init__(
+        self, address: str, port: int = 53, keyring: t.Mapping[str, str] | None = None, timeout: float = 2.0
+    ) -> None:
+        super().__init__(keyring)
+        self.address = address
+        self.port = port
+        self._timeout = timeout
+
+    async def exchange(self, message: dns.message.Message, source: str) -> dns.message.Message:
+        return await _send(message, self.address, self.port, source.partition("#")[0], self._timeout)
+
+    async def add_address(self, fqdn: str, address: str, source: str) -> None:
+        """Give a name its A record."""
+        name = dns.name.from_text(fqdn + ".")
+        update = dns.update.UpdateMessage(await self._zone_of(name, source), keyring=self._keyring)
+        update.replace(name, _TTL, "A", address)
+        _raise_for((await self.exchange(update, source)).rcode())
+
+
+async def _send(
+    message: dns.message.Message, address: str, port: int, source: str, timeout: float
+) -> dns.message.Message:
+    """Over UDP from the given loopback address, over TCP when the answer is truncated."""
+    try:
+        answer, _ = await dns.asyncquery.udp_with_fallback(
+            message, address, timeout=timeout, port=port, source=source or None
+        )
+    except (dns.exception.FormError, dns.tsig.PeerError) as error:
+        raise DnsFailure(names.BAD_SIGNATURE) from error
+    except (dns.exception.DNSException, OSError) as error:
+        raise DnsFailure(names.TIMED_OUT) from error
+    return answer
+
+
+def _to_srv(rdata: dns.rdata.Rdata) -> Srv:
+    target = rdata.target.to_text(omit_final_dot=True).lower()  # type: ignore[attr-defined]
+    return Srv(rdata.priority, rdata.weight, rdata.port, "" if target == "." else target)  # type: ignore[attr-defined]
+
+
+def _to_text(record: Srv) -> str:
+    return f"{record.priority} {record.weight} {record.port} {record.target or ''}."

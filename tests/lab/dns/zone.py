@@ -1,0 +1,182 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Zone data, and dynamic updates to it (RFC 2136)."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import dns.flags
+import dns.name
+import dns.rcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdataset
+import dns.rdatatype
+import dns.rrset
+import dns.update
+
+#: Who may update: anybody; the first updater of a name, for ever (as in an AD-integrated zone with secure updates:
+#: "Deploy KMS activation"); nobody.
+OPEN, SECURE, DENY = "open", "secure", "deny"
+
+#: Failures that can be laid on a name or a zone.
+FAILURES = ("servfail", "refused", "timeout", "truncate")
+
+_TTL = 3600
+
+
+class UpdateRefused(Exception):
+    """An update was not done; ``rcode`` says why."""
+
+    def __init__(self, rcode: dns.rcode.Rcode) -> None:
+        super().__init__(dns.rcode.to_text(rcode))
+        self.rcode = rcode
+
+
+@dataclasses.dataclass
+class Zone:
+    """An authoritative zone. ``tsig`` names the only key that may update, ``owners`` who owns which name."""
+
+    origin: dns.name.Name
+    policy: str = OPEN
+    tsig: str = ""
+    allow_transfer: bool = False
+    minimum: int = 3600
+    serial: int = 1
+    owners: dict[dns.name.Name, str] = dataclasses.field(default_factory=dict)
+    failures: dict[dns.name.Name, str] = dataclasses.field(default_factory=dict)
+    refused_sources: set[str] = dataclasses.field(default_factory=set)
+    _nodes: dict[dns.name.Name, dict[dns.rdatatype.RdataType, dns.rdataset.Rdataset]] = dataclasses.field(
+        default_factory=dict
+    )
+
+    def __post_init__(self) -> None:
+        self.add(self.origin, "SOA", self._soa_text())
+        self.add(self.origin, "NS", f"ns.{self.origin}")
+
+    def _soa_text(self) -> str:
+        return f"ns.{self.origin} hostmaster.{self.origin} {self.serial} 3600 600 86400 {self.minimum}"
+
+    def _bump(self) -> None:
+        self.serial += 1
+        self._nodes[self.origin].pop(dns.rdatatype.SOA)
+        self.add(self.origin, "SOA", self._soa_text())
+
+    def name(self, text: str) -> dns.name.Name:
+        """A name of this zone; without a final dot it is taken relative to the zone, unless it ends in its name."""
+        absolute = dns.name.from_text(text if text.endswith(".") else text + ".")
+        return absolute if absolute.is_subdomain(self.origin) else dns.name.from_text(text, self.origin)
+
+    def add(self, name: dns.name.Name, rdtype: str, text: str, ttl: int = _TTL) -> None:
+        """Add one value from its text form."""
+        kind = dns.rdatatype.from_text(rdtype)
+        self._add(name, ttl, dns.rdata.from_text(dns.rdataclass.IN, kind, text))
+
+    def _add(self, name: dns.name.Name, ttl: int, rdata: dns.rdata.Rdata) -> None:
+        node = self._nodes.setdefault(name, {})
+        rdataset = node.setdefault(rdata.rdtype, dns.rdataset.Rdataset(dns.rdataclass.IN, rdata.rdtype, ttl=ttl))
+        rdataset.add(rdata)
+        rdataset.ttl = ttl
+
+    def find(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
+        rdataset = self._nodes.get(name, {}).get(rdtype)
+        return dns.rrset.from_rdata_list(name, rdataset.ttl, list(rdataset)) if rdataset else None
+
+    def exists(self, name: dns.name.Name) -> bool:
+        """Whether the name, or one below it, holds anything (an empty non-terminal is no NXDOMAIN, RFC 8020)."""
+        return name in self._nodes or any(node.is_subdomain(name) for node in self._nodes)
+
+    def all_rrsets(self) -> t.Iterator[dns.rrset.RRset]:
+        for name, node in self._nodes.items():
+            for rdataset in node.values():
+                yield dns.rrset.from_rdata_list(name, rdataset.ttl, list(rdataset))
+
+    def failure_of(self, name: dns.name.Name) -> str:
+        """The failure laid on a name, or on the whole zone."""
+        return self.failures.get(name, self.failures.get(self.origin, ""))
+
+    # -- updates -------------------------------------------------------------------------------------------------------
+
+    def update(self, message: dns.update.UpdateMessage, source: str, key: str = "") -> None:
+        """Apply an update from an address, signed with a key or not; raises UpdateRefused, then nothing was done."""
+        names = {rrset.name for rrset in message.update}
+        if any(not name.is_subdomain(self.origin) for name in names):
+            raise UpdateRefused(dns.rcode.NOTZONE)
+        self._authorize(names, source, key)
+        for rrset in message.prerequisite:
+            self._require(rrset)
+        self._require_together(message.prerequisite)
+        before = self._snapshot(names)
+        for rrset in message.update:
+            self._apply(rrset)
+        for name in names:
+            self.owners.setdefault(name, key or source)
+        if self._snapshot(names) != before:
+            self._bump()
+
+    def _snapshot(self, names: t.Iterable[dns.name.Name]) -> dict[dns.name.Name, t.Any]:
+        return {
+            name: {kind: (rdataset.ttl, frozenset(rdataset)) for kind, rdataset in self._nodes.get(name, {}).items()}
+            for name in names
+        }
+
+    def _authorize(self, names: t.Iterable[dns.name.Name], source: str, key: str) -> None:
+        if self.policy == DENY or source in self.refused_sources:
+            raise UpdateRefused(dns.rcode.REFUSED)
+        if self.tsig and key != self.tsig:
+            raise UpdateRefused(dns.rcode.REFUSED)
+        if self.policy == SECURE and any(self.owners.get(name, key or source) != (key or source) for name in names):
+            raise UpdateRefused(dns.rcode.REFUSED)
+
+    def _require(self, rrset: dns.rrset.RRset) -> None:
+        """A prerequisite on the existence of a name or a record set (RFC 2136, 3.2.1 to 3.2.4)."""
+        node = self._nodes.get(rrset.name, {})
+        if rrset.deleting is None:
+            return
+        wanted = rrset.deleting == dns.rdataclass.ANY
+        any_type = rrset.rdtype == dns.rdatatype.ANY
+        present = bool(node) if any_type else rrset.rdtype in node
+        if present == wanted:
+            return
+        if any_type:
+            raise UpdateRefused(dns.rcode.NXDOMAIN if wanted else dns.rcode.YXDOMAIN)
+        raise UpdateRefused(dns.rcode.NXRRSET if wanted else dns.rcode.YXRRSET)
+
+    def _require_together(self, prerequisites: t.Iterable[dns.rrset.RRset]) -> None:
+        """Value prerequisites: the given values are the whole record set (RFC 2136, 3.2.5)."""
+        wanted: dict[tuple[dns.name.Name, dns.rdatatype.RdataType], set[dns.rdata.Rdata]] = {}
+        for rrset in prerequisites:
+            if rrset.deleting is None:
+                wanted.setdefault((rrset.name, rrset.rdtype), set()).update(rrset)
+        for (name, kind), values in wanted.items():
+            if set(self._nodes.get(name, {}).get(kind, ())) != values:
+                raise UpdateRefused(dns.rcode.NXRRSET)
+
+    def _apply(self, rrset: dns.rrset.RRset) -> None:
+        """One record of the update section (RFC 2136, 3.4.2); the zone's own SOA and NS stay."""
+        if rrset.deleting is None:
+            for rdata in rrset:
+                self._add(rrset.name, rrset.ttl, rdata)
+            return
+        node = self._nodes.get(rrset.name, {})
+        protected = {dns.rdatatype.SOA, dns.rdatatype.NS} if rrset.name == self.origin else set()
+        if rrset.deleting == dns.rdataclass.NONE:
+            rdataset = node.get(rrset.rdtype)
+            if rdataset is not None and rrset.rdtype not in protected:
+                for rdata in rrset:
+                    rdataset.discard(rdata)
+        else:
+            kinds = list(node) if rrset.rdtype == dns.rdatatype.ANY else [rrset.rdtype]
+            for kind in kinds:
+                if kind not in protected:
+                    node.pop(kind, None)
+        self._prune(rrset.name)
+
+    def _prune(self, name: dns.name.Name) -> None:
+        node = self._nodes.get(name, {})
+        for kind in [kind for kind, rdataset in node.items() if not rdataset]:
+            del node[kind]
+        if not node:
+            self._nodes.pop(name, None)
