@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Make a machine a KMS client; documentation in plugins/modules/client.yml."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action import KmsAction, target
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments, given, product_key
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Planner
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import (
+    KEEP,
+    DesiredClient,
+    needs_of,
+    plan_client,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_key import CLIENT_SETUP
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import CLIENT_SETTINGS
+
+
+class ActionModule(KmsAction):
+    arguments = Arguments("client", ranges=CLIENT_SETTINGS)
+
+    def wish(self, args: dict[str, t.Any]) -> tuple[Needs, Planner]:
+        desired = DesiredClient(
+            product_key=product_key(args["product_key"], keywords=(CLIENT_SETUP, KEEP)) or CLIENT_SETUP,
+            target=target(args),
+            settings=given(args, CLIENT_SETTINGS),
+            activate=args["activate"],
+            replace=frozenset(args["replace"]),
+            convert_host=args["convert_host"],
+        )
+        return needs_of(desired), lambda machine: plan_client(machine, desired)

@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Read the licensing state of a machine; documentation in plugins/modules/info.yml."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action import KmsAction
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Plan
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Planner
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
+
+
+class ActionModule(KmsAction):
+    arguments = Arguments("info")
+
+    def wish(self, args: dict[str, t.Any]) -> tuple[Needs, Planner]:
+        needs = Needs(
+            edition=True,
+            fqdn=True,
+            publish_list=True,
+            search_domains=True,
+            firewall=args["firewall"],
+            events=tuple(args["event_codes"]) if args["events"] else (),
+            event_hours=args["event_hours"],
+        )
+        return needs, lambda machine: Plan()

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A module's arguments, from the options of its documentation: they are written once, in plugins/modules/<name>.yml."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey, ProductKeyError
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_MODULES = os.path.join(os.path.dirname(__file__), "..", "..", "modules")
+
+#: Of an option's documentation: what an argument spec knows, too.
+_SPEC_KEYS = ("type", "required", "default", "choices", "elements", "aliases")
+
+#: What the documentation's schema cannot say: options that are never to be logged.
+SECRETS = {"product_key", "confirmation_id"}
+
+
+class InvalidArguments(Exception):
+    """Arguments that are refused before anything is sent; the text names the option and what it accepts."""
+
+
+class Range(t.Protocol):
+    """A row of a settings table: its option and what numbers it accepts."""
+
+    option: str
+    minimum: int | None
+    maximum: int | None
+
+
+class Arguments:
+    """The argument spec of one module. Made once, when the action plugin is loaded."""
+
+    def __init__(self, module: str, *, ranges: t.Sequence[t.Any] = ()) -> None:
+        self._ranges: t.Sequence[Range] = ranges
+        with open(os.path.join(_MODULES, f"{module}.yml"), encoding="utf-8") as file:
+            document = yaml.load(file, Loader=_LOADER)
+        self.spec = _spec(document["DOCUMENTATION"].get("options") or {})
+        self._validator = ArgumentSpecValidator(self.spec)
+
+    def validate(self, given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+        """The arguments with their types and defaults; an option that was not given is None."""
+        result = self._validator.validate(dict(given))
+        if result.error_messages:
+            raise InvalidArguments("; ".join(result.error_messages))
+        arguments = dict(result.validated_parameters)
+        for row in self._ranges:
+            _check_range(row, arguments.get(row.option))
+        return arguments
+
+
+def _spec(options: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:
+    return {name: _argument(name, option) for name, option in options.items()}
+
+
+def _argument(name: str, option: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    argument = {key: option[key] for key in _SPEC_KEYS if key in option}
+    argument.setdefault("type", "str")
+    argument["no_log"] = name in SECRETS
+    if "suboptions" in option:
+        argument["options"] = _spec(option["suboptions"])
+    return argument
+
+
+def _check_range(row: Range, value: t.Any) -> None:
+    if value is None or row.minimum is None or row.maximum is None:
+        return
+    if not row.minimum <= value <= row.maximum:
+        raise InvalidArguments(f"{row.option}: {value} is out of range, it accepts {row.minimum} to {row.maximum}")
+
+
+def given(arguments: t.Mapping[str, t.Any], rows: t.Iterable[t.Any]) -> dict[str, t.Any]:
+    """The settings that the user gave, by option: what is left out is left alone."""
+    return {row.option: arguments[row.option] for row in rows if arguments.get(row.option) is not None}
+
+
+def product_key(text: str | None, *, keywords: tuple[str, ...] = ()) -> ProductKey | str | None:
+    """A product key, or one of the words that may stand for one; None when nothing was given."""
+    if text is None:
+        return None
+    word = text.strip().lower()
+    if word in keywords:
+        return word
+    try:
+        return ProductKey(text)
+    except ProductKeyError as error:
+        words = f", or one of: {', '.join(keywords)}" if keywords else ""
+        raise InvalidArguments(f"product_key: {error} (it accepts a product key{words})") from None
+
+
+def confirmation_id(text: str | None) -> str:
+    """A confirmation ID without the blanks and dashes that people write into it; empty when none was given."""
+    digits = re.sub(r"[\s-]", "", text or "")
+    if digits and not (digits.isdigit() and digits.isascii()):
+        raise InvalidArguments("confirmation_id: it accepts digits only, with or without blanks and dashes")
+    return digits

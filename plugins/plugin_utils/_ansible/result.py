@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Outcomes as Ansible's result: one shape for every module, a diff that a person reads, and messages to act on."""
+
+from __future__ import annotations
+
+import typing as t
+
+import yaml
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Change
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes import (
+    SL_E_CHPA_MAXIMUM_UNLOCK_EXCEEDED,
+    SL_E_VL_BINDING_SERVICE_UNAVAILABLE,
+    describe,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Failure, Outcome
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import last_inner_code
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.report import report
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import Session
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
+    CimFault,
+    OperationTimedOut,
+    TransportError,
+)
+
+Result = dict[str, t.Any]
+
+
+def result_of(outcome: Outcome, host: str, session: Session, *, diff: bool) -> Result:
+    """The result of a run, failed or not."""
+    changes = [{"setting": item.setting, "before": item.before, "after": item.after} for item in outcome.changes]
+    result: Result = {
+        "changed": bool(changes) or outcome.restarted,
+        "changes": changes,
+        "verified": outcome.verified,
+        "restarted": outcome.restarted,
+        "kms": report(outcome.after),
+    }
+    if outcome.plan.restart_withheld and changes:
+        result["restart_required"] = True
+    if outcome.pending:
+        result["pending"] = outcome.pending
+        result["answered_count"] = outcome.answered_count
+    if outcome.plan.warnings:
+        result["warnings"] = list(outcome.plan.warnings)
+    if diff:
+        result["diff"] = diff_of(outcome.changes, host, restarts=outcome.plan.restarts and bool(changes))
+    if outcome.failure is not None:
+        result.update(failure_result(outcome.failure, host, changes, session))
+    return result
+
+
+def diff_of(changes: t.Sequence[Change], host: str, *, restarts: bool) -> Result:
+    """Before and after as the settings read in a playbook."""
+    before = "".join(_setting(item.setting, item.before, item.before_note) for item in changes)
+    after = "".join(_setting(item.setting, item.after, item.after_note) for item in changes)
+    return {
+        "before_header": f"{host} (before)",
+        "after_header": f"{host} (after)",
+        "before": before,
+        "after": after + ("restart: sppsvc\n" if restarts else ""),
+    }
+
+
+def failure_result(failure: Failure, host: str, changes: t.Sequence[Result], session: Session | None) -> Result:
+    """``msg`` with host, operation, code, meaning and what to do; the code once more by itself."""
+    error = failure.error
+    hresult = getattr(error, "hresult", None) or None
+    message = f"{failure.operation} failed on {host}: {_explain(error, hresult)}"
+    extra = _advice(hresult, session)
+    told = _tell(changes)
+    result: Result = {"failed": True, "msg": " ".join(part for part in (message, extra, told) if part)}
+    if failure.is_unreachable:
+        result["unreachable"] = True
+        del result["failed"]
+    if hresult:
+        code = describe(hresult)
+        result["hresult"], result["symbol"] = code.hex, code.symbol
+    return result
+
+
+def refusal_result(text: str, host: str) -> Result:
+    """A wish that was refused before anything was sent."""
+    return {"failed": True, "changed": False, "changes": [], "msg": f"Refused on {host}, nothing was changed: {text}"}
+
+
+def _explain(error: Exception, hresult: int | None) -> str:
+    if isinstance(error, OperationTimedOut):
+        return (
+            "the machine did not finish in time and may still be at work. It was asked again for a while and does not"
+            " show the change. The call is not repeated by itself: run again."
+        )
+    if isinstance(error, TransportError):
+        return f"{error}."
+    if hresult is None:
+        return str(error)
+    code = describe(hresult)
+    name = f"{code.hex} {code.symbol}" if code.symbol else code.hex
+    own = "" if isinstance(error, CimFault) else f" {error}"
+    return f"{name}.{own} {code.meaning} {code.hint}".strip()
+
+
+def _advice(hresult: int | None, session: Session | None) -> str:
+    """What only this machine can add to the code's general advice."""
+    if session is None:
+        return ""
+    if hresult == SL_E_CHPA_MAXIMUM_UNLOCK_EXCEEDED:
+        found = [item for item in session.machine.products if not item.is_licensed and item.installation_id]
+        if found:
+            return (
+                f"To activate by telephone use the installation ID {found[0].installation_id} and the option"
+                " confirmation_id of fleetops.kms.activation."
+            )
+    if hresult == SL_E_VL_BINDING_SERVICE_UNAVAILABLE:
+        try:
+            inner = last_inner_code(session)
+        except Exception:
+            inner = None  # an aid only
+        if inner:
+            code = describe(inner)
+            return f"The client's own log names the cause: {code.hex}. {code.meaning} {code.hint}"
+    return ""
+
+
+def _tell(changes: t.Sequence[Result]) -> str:
+    if not changes:
+        return "Nothing was changed."
+    return f"Changed before it failed: {', '.join(item['setting'] for item in changes)}."
+
+
+def _setting(name: str, value: t.Any, note: str) -> str:
+    text = f"{value} ({note})" if note else value
+    dumped: str = yaml.safe_dump({name: text}, default_flow_style=False, width=200, allow_unicode=True)
+    return dumped

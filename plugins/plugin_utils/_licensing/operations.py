@@ -1,0 +1,293 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The operations that plans are built from. Each says in its description what a person would call it."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import Event
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import FirewallRule
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import CimFault
+
+from .changes import Target
+from .channels import Application, Channel
+from .codes import SL_E_VL_NOT_ENOUGH_COUNT, describe
+from .keys import ProductKey
+from .machine import Machine, Product
+from .reader import EVENT_REQUEST_SENT, EVENT_RESPONSE, HOST_VERSION, HOST_VERSION_32
+from .session import LONG_OPERATION, Session
+
+BELOW_THRESHOLD = "below_threshold"
+
+#: How far back the client's own events are looked at after an activation, in hours.
+_EVENT_WINDOW_HOURS = 0.25
+
+
+class NotShown(Exception):
+    """A call was accepted, but the machine does not show its effect; ``hresult`` is the machine's own reason."""
+
+    def __init__(self, message: str, hresult: int | None = None) -> None:
+        super().__init__(message)
+        self.hresult = hresult
+
+
+class WrongKind(Exception):
+    """A key turned out to be of another kind than it was given as; the text says what was done about it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceMethod:
+    """A method of SoftwareLicensingService."""
+
+    description: str
+    method: str
+    arguments: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def perform(self, session: Session) -> None:
+        session.call_service(self.method, self.arguments)
+
+
+@dataclasses.dataclass(frozen=True)
+class ProductMethod:
+    """A method of the product that is meant at the time of the call (a new key may have changed which that is)."""
+
+    description: str
+    target: Target
+    method: str
+    arguments: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+
+    def perform(self, session: Session) -> None:
+        session.call_product(self.target.require(session.machine), self.method, self.arguments)
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteValue:
+    """A registry value written, or deleted when ``data`` is None or an empty list."""
+
+    value: RegistryValue
+    data: t.Any
+
+    @property
+    def description(self) -> str:
+        verb = "Writing" if self._is_kept else "Deleting"
+        return f"{verb} the registry value {self.value.name}"
+
+    @property
+    def _is_kept(self) -> bool:
+        return self.data is not None and self.data != []
+
+    def perform(self, session: Session) -> None:
+        if self._is_kept:
+            session.registry.set(self.value, self.data)
+        else:
+            session.registry.delete(self.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class StopSoftwareProtection:
+    description: str = "Stopping the Software Protection service (sppsvc)"
+
+    def perform(self, session: Session) -> None:
+        session.software_protection.stop()
+
+
+@dataclasses.dataclass(frozen=True)
+class StartSoftwareProtection:
+    description: str = "Starting the Software Protection service (sppsvc)"
+
+    def perform(self, session: Session) -> None:
+        session.software_protection.start()
+
+
+@dataclasses.dataclass(frozen=True)
+class WriteFirewallRules:
+    """The KMS rules brought from one state to another."""
+
+    before: tuple[FirewallRule, ...]
+    after: tuple[FirewallRule, ...]
+    description: str = "Setting the Key Management Service firewall rules"
+
+    def perform(self, session: Session) -> None:
+        for before, after in zip(self.before, self.after, strict=True):
+            session.firewall.write(before, after)
+
+
+@dataclasses.dataclass(frozen=True)
+class InstallKey:
+    """A product key installed (slmgr /ipk) and proven to be of the kind that was expected.
+
+    ``expected`` is the channel that the key must turn out to have; what kind a key is cannot be told from its
+    characters. ``fallback`` is the published client key that goes back if it is of another kind.
+    """
+
+    key: ProductKey
+    application: Application = Application.WINDOWS
+    expected: Channel | None = None
+    fallback: ProductKey | None = None
+
+    @property
+    def description(self) -> str:
+        kind = {Channel.KMS_HOST: "KMS host key", Channel.KMS_CLIENT: "KMS client key"}
+        return f"Installing the {kind.get(self.expected, 'product key') if self.expected else 'product key'}" + (
+            f" {self.key.masked}"
+        )
+
+    def perform(self, session: Session) -> None:
+        before = session.machine
+        self._install(session, self.key)
+        product = session.machine.product_by_key(self.key.partial)
+        if self.expected is not None and product is not None and product.channel is not self.expected:
+            self._undo(session, before, product)
+
+    def _install(self, session: Session, key: ProductKey) -> None:
+        session.settle(
+            lambda: session.call_service("InstallProductKey", {"ProductKey": key.reveal()}, timeout=LONG_OPERATION),
+            lambda machine: machine.product_by_key(key.partial) is not None,
+        )
+        session.call_service("RefreshLicenseStatus")
+        session.read_again()
+        keep_host_version(session)
+
+    def _undo(self, session: Session, before: Machine, product: Product) -> None:
+        known = {item.id for item in before.products}
+        found = f"It is of the kind {product.channel_name or product.channel.value} ({product.name})."
+        if self.fallback is not None:
+            self._install(session, self.fallback)
+            outcome = f"The client key that was there ({self.fallback.masked}) has been put back."
+        elif product.id not in known and product.application is not Application.WINDOWS:
+            session.call_product(product, "UninstallProductKey")
+            session.read_again()
+            keep_host_version(session)
+            outcome = "It has been removed again."
+        else:
+            outcome = (
+                "It is still installed, because the key that it replaced is not a published one and cannot be put back."
+            )
+        wanted = "KMS host key" if self.expected is Channel.KMS_HOST else "KMS client key"
+        raise WrongKind(
+            f"The product key {self.key.masked} is not a {wanted}. {found} {outcome}"
+            f" Give a {wanted} for {before.operating_system.caption}."
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class UninstallKey:
+    """A product key removed from one product (slmgr /upk with the activation ID)."""
+
+    target: Target
+    description: str = "Removing the product key"
+
+    def perform(self, session: Session) -> None:
+        session.call_product(self.target.require(session.machine), "UninstallProductKey")
+        session.call_service("RefreshLicenseStatus")
+        session.read_again()
+        keep_host_version(session)
+
+
+@dataclasses.dataclass(frozen=True)
+class Activate:
+    """A product activated online (slmgr /ato): against Microsoft, Active Directory or a KMS host, as its key says."""
+
+    target: Target
+
+    @property
+    def description(self) -> str:
+        return f"Activating the {self.target.application.value} product"
+
+    def perform(self, session: Session) -> None:
+        product = self.target.require(session.machine)
+        target = Target(self.target.application, product.id)
+        try:
+            session.settle(
+                lambda: session.call_product(product, "Activate", timeout=LONG_OPERATION),
+                lambda machine: _is_licensed(target, machine),
+            )
+        except CimFault as fault:
+            if fault.hresult != SL_E_VL_NOT_ENOUGH_COUNT:
+                raise
+            session.pending = BELOW_THRESHOLD
+            session.answered_count = _last_answered_count(session)
+            session.read_again()
+            return
+        session.call_service("RefreshLicenseStatus")
+        _require_licensed(session, target)
+
+
+@dataclasses.dataclass(frozen=True)
+class DepositConfirmation:
+    """A product activated by telephone (slmgr /atp): the confirmation ID for this installation ID."""
+
+    target: Target
+    confirmation_id: str = dataclasses.field(repr=False)
+    description: str = "Depositing the confirmation ID"
+
+    def perform(self, session: Session) -> None:
+        product = self.target.require(session.machine)
+        arguments = {"InstallationId": product.installation_id, "ConfirmationId": self.confirmation_id}
+        session.call_product(product, "DepositOfflineConfirmationId", arguments, timeout=LONG_OPERATION)
+        session.call_service("RefreshLicenseStatus")
+        _require_licensed(session, Target(self.target.application, product.id))
+
+
+def keep_host_version(session: Session) -> None:
+    """Write KeyManagementServiceVersion on a KMS host and delete it elsewhere, as slmgr does after /ipk and /upk.
+
+    Monitoring discovers KMS hosts by this value; the 32-bit twin is written only where its key exists.
+    """
+    version = session.machine.version if session.machine.host_products else None
+    WriteValue(HOST_VERSION, version).perform(session)
+    if version is None:
+        WriteValue(HOST_VERSION_32, None).perform(session)
+        return
+    if session.registry.key_exists(HOST_VERSION_32.key):
+        WriteValue(HOST_VERSION_32, version).perform(session)
+
+
+def last_inner_code(session: Session) -> int | None:
+    """Why no KMS host could be contacted: the code of the client's newest request event (12288), if there is one."""
+    events = _client_events(session, EVENT_REQUEST_SENT)
+    for event in reversed(events):
+        code = _parse_code(event.fields[0]) if event.fields else None
+        if code:
+            return code
+    return None
+
+
+def _is_licensed(target: Target, machine: Machine) -> bool:
+    product = target.find(machine)
+    return product is not None and product.is_licensed
+
+
+def _require_licensed(session: Session, target: Target) -> None:
+    if _is_licensed(target, session.read_again()):
+        return
+    product = target.find(session.machine)
+    reason = product.license_status_reason if product else None
+    told = f" The machine gives {describe(reason).hex} as its reason." if reason else ""
+    raise NotShown(f"The call was accepted, but the product is not licensed.{told}", reason)
+
+
+def _last_answered_count(session: Session) -> int | None:
+    """The count that the KMS host answered last (event 12289, fifth field; TechNet ff793440)."""
+    events = _client_events(session, EVENT_RESPONSE)
+    for event in reversed(events):
+        if len(event.fields) > 4 and event.fields[4].isdigit():
+            return int(event.fields[4])
+    return None
+
+
+def _client_events(session: Session, code: int) -> tuple[Event, ...]:
+    try:
+        return session.recent_events((code,), _EVENT_WINDOW_HOURS)
+    except CimFault:
+        return ()  # an aid to understanding only: its failure must not hide the activation's own
+
+
+def _parse_code(text: str) -> int | None:
+    try:
+        return int(text, 0) & 0xFFFFFFFF
+    except ValueError:
+        return None

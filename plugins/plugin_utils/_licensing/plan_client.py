@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What makes a machine a KMS client (slmgr /ipk /skms /ckms /skms-domain /skhc /ckhc /act-type /ato)."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from .changes import Change, Plan, Step, Target
+from .channels import Application, Channel
+from .editions import fallback_key, refuse_evaluation
+from .keys import ProductKey
+from .machine import WINDOWS_8_BUILD, Machine, Product
+from .operations import (
+    Activate,
+    InstallKey,
+    ProductMethod,
+    ServiceMethod,
+    StartSoftwareProtection,
+    StopSoftwareProtection,
+    WriteValue,
+)
+from .plan_key import CLIENT_SETUP, activation_change, key_change, published_client_key
+from .reader import Needs
+from .refusal import Refusal
+from .settings import (
+    CLIENT_SETTINGS,
+    DISABLE_DNS_PUBLISHING,
+    LISTENING_PORT,
+    ClientSetting,
+    host_setting,
+    is_fixed_host,
+)
+
+KEEP = "keep"
+
+#: Channels whose activated licence is worth something: given up only when the user lists them.
+REPLACEABLE = (Channel.MAK, Channel.RETAIL, Channel.OEM, Channel.AVMA, Channel.SUBSCRIPTION)
+CLOUD_KMS = "cloud_kms"
+#: The KMS hosts that Azure offers to its own virtual machines.
+CLOUD_KMS_HOSTS = ("kms.core.windows.net", "azkms.core.windows.net")
+
+
+@dataclasses.dataclass(frozen=True)
+class DesiredClient:
+    """The wish; ``product_key`` is a key, ``client_setup`` or ``keep``; settings that are absent stay as they are."""
+
+    product_key: ProductKey | str = CLIENT_SETUP
+    target: Target = Target()
+    settings: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    activate: bool = True
+    replace: frozenset[str] = frozenset()
+    convert_host: bool = False
+
+
+def needs_of(desired: DesiredClient) -> Needs:
+    converts = desired.convert_host
+    return Needs(edition=True, fqdn=converts, publish_list=converts)
+
+
+def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
+    """Key first, then the settings of the product that it brings, then the activation.
+
+    Raises Refusal when the machine would lose something that the user did not offer: a licence or the host role.
+    """
+    _refuse_old(machine)
+    product = _current_product(machine, desired)
+    key = _wanted_key(machine, desired)
+    installs = key is not None and (product is None or product.partial_product_key != key.partial)
+    leaves_host_role = product is not None and product.is_kms_host
+    _refuse_loss(machine, desired, product, installs)
+
+    steps: list[Step] = []
+    target = desired.target if product is None else Target(desired.target.application, product.id)
+    if leaves_host_role:
+        steps += _leave_host_role()
+    if installs:
+        assert key is not None
+        system = machine.operating_system
+        refuse_evaluation(system.edition_id, system.sku, system.build)
+        fallback = fallback_key(product.partial_product_key) if product else None
+        operation = InstallKey(key, desired.target.application, expected=Channel.KMS_CLIENT, fallback=fallback)
+        steps.append(Step(operation, key_change(product, key)))
+        target = Target(desired.target.application, partial_product_key=key.partial)
+    if leaves_host_role:
+        # The host part goes on answering until the service has been restarted.
+        steps += [Step(StopSoftwareProtection()), Step(StartSoftwareProtection())]
+    steps += _setting_steps(machine, desired, None if installs else product, target)
+    if desired.activate and (installs or product is None or not product.is_licensed):
+        steps.append(Step(Activate(target), activation_change(target)))
+    return Plan(steps=tuple(steps), warnings=_warnings(machine, desired), restarts=leaves_host_role)
+
+
+def _refuse_old(machine: Machine) -> None:
+    system = machine.operating_system
+    if system.build < WINDOWS_8_BUILD:
+        raise Refusal(
+            f"{system.caption} (build {system.build}) can be read but not be configured by this module: it is older"
+            " than Windows 8 and Windows Server 2012."
+        )
+
+
+def _current_product(machine: Machine, desired: DesiredClient) -> Product | None:
+    product = desired.target.find(machine)
+    if product is None and desired.target.activation_id:
+        raise Refusal(f"activation_id: no product with a key has the activation ID {desired.target.activation_id}.")
+    return product
+
+
+def _wanted_key(machine: Machine, desired: DesiredClient) -> ProductKey | None:
+    """The key that the machine is to have; None keeps what is there."""
+    if isinstance(desired.product_key, ProductKey):
+        return desired.product_key
+    if desired.product_key == KEEP:
+        if desired.target.find(machine) is None:
+            raise Refusal("product_key: 'keep' was given, but there is no product key on this machine to keep.")
+        return None
+    if desired.target.application is not Application.WINDOWS:
+        raise Refusal(
+            "product_key: 'client_setup' chooses the published key of a Windows edition; for Office pass the key of"
+            " the installed product, or 'keep'."
+        )
+    return published_client_key(machine)
+
+
+def _refuse_loss(machine: Machine, desired: DesiredClient, product: Product | None, installs: bool) -> None:
+    if product is not None and product.is_kms_host and not desired.convert_host:
+        raise Refusal(
+            f"This machine is a KMS host ({product.name}, *****-{product.partial_product_key}). It is turned into a"
+            " client only with convert_host: true."
+        )
+    if product is not None and product.is_kms_host and not installs:
+        raise Refusal(
+            "product_key: a KMS host becomes a client only with a client key; 'keep' would keep the host key."
+        )
+    if installs and product is not None and product.is_licensed and product.channel in REPLACEABLE:
+        channel = product.channel.value
+        if channel not in desired.replace:
+            raise Refusal(
+                f"This machine has an activated {channel} licence ({product.name}, *****-"
+                f"{product.partial_product_key}). It is given up only with replace: [{channel}]."
+            )
+    fixed = is_fixed_host(machine)
+    leaves_cloud = installs or desired.settings.get("server") is not None
+    if fixed.endswith(CLOUD_KMS_HOSTS) and leaves_cloud and CLOUD_KMS not in desired.replace:
+        raise Refusal(
+            f"This machine is activated by the cloud's own KMS host ({fixed}). It is taken away from it only with"
+            f" replace: [{CLOUD_KMS}]."
+        )
+
+
+def _leave_host_role() -> list[Step]:
+    """Publishing off and the port cleared, while the service is stopped, before the host key goes."""
+    row = host_setting("dns_publishing")
+    publishing = Change(row.option, True, False, row.read)
+    return [
+        Step(StopSoftwareProtection()),
+        Step(WriteValue(DISABLE_DNS_PUBLISHING, 1), publishing),
+        Step(WriteValue(LISTENING_PORT, None)),
+        Step(StartSoftwareProtection()),
+    ]
+
+
+def _setting_steps(machine: Machine, desired: DesiredClient, product: Product | None, target: Target) -> list[Step]:
+    """The settings that differ. ``product`` is None when a new key is about to bring a product without settings."""
+    steps = []
+    for row in CLIENT_SETTINGS:
+        if row.option not in desired.settings:
+            continue
+        by_product = row.per_product == "always" or (
+            row.per_product == "optional" and bool(desired.target.activation_id)
+        )
+        step = _setting_step(machine, row, desired.settings[row.option], product, target if by_product else None)
+        if step is not None:
+            steps.append(step)
+    return steps
+
+
+def _setting_step(
+    machine: Machine, row: ClientSetting, value: t.Any, product: Product | None, target: Target | None
+) -> Step | None:
+    def read(now: Machine) -> t.Any:
+        found = target.find(now) if target is not None else None
+        instance = found.instance if found is not None else now.service
+        return row.decode(instance.get(row.property))
+
+    wanted = row.normalise(value)
+    clears = bool(row.clear) and wanted == row.cleared
+    before = row.cleared if target is not None and product is None else read(machine)
+    if before == wanted:
+        return None
+    method = row.clear if clears else row.method
+    arguments = {} if clears else {row.argument: row.encode(wanted)}
+    description = f"{'Clearing' if clears else 'Setting'} {row.option}"
+    change = Change(row.option, before, wanted, read)
+    if target is not None:
+        return Step(ProductMethod(description, target, method, arguments), change)
+    return Step(ServiceMethod(description, method, arguments), change)
+
+
+def _warnings(machine: Machine, desired: DesiredClient) -> tuple[str, ...]:
+    fixed = desired.settings.get("server", is_fixed_host(machine))
+    if fixed and desired.settings.get("lookup_domain"):
+        return (f"lookup_domain has no effect while the client is fixed to the KMS host {fixed}.",)
+    return ()

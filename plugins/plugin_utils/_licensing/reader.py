@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Reading a machine: which question costs which request.
+
+A pass with nothing optional is three requests (operating system, service, the keyed products of a machine that has
+one); each further request is asked for by name in ``Needs``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import Event, EventLog
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import Firewall
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import (
+    OperatingSystem,
+    read_fqdn,
+    read_operating_system,
+    read_search_domains,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import Registry, RegistryValue, ValueType
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance
+
+from .classes import PRODUCT, SERVICE, SERVICE_COLUMNS_WINDOWS_7, SERVICE_COLUMNS_WINDOWS_8
+from .machine import WINDOWS_7_BUILD, WINDOWS_8_BUILD, Machine, Product
+from .publish import parse_list
+from .refusal import Refusal
+
+PLATFORM_KEY = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\SoftwareProtectionPlatform"
+PLATFORM_KEY_32 = r"SOFTWARE\Wow6432Node\Microsoft\Windows NT\CurrentVersion\SoftwareProtectionPlatform"
+
+PUBLISH_LIST = RegistryValue(PLATFORM_KEY, "DnsDomainPublishList", ValueType.MULTI_STRING)
+#: Written by slmgr on a KMS host so that monitoring discovers it; deleted when the host role ends.
+HOST_VERSION = RegistryValue(PLATFORM_KEY, "KeyManagementServiceVersion", ValueType.STRING)
+HOST_VERSION_32 = RegistryValue(PLATFORM_KEY_32, "KeyManagementServiceVersion", ValueType.STRING)
+
+EVENT_REQUEST_SENT = 12288
+EVENT_RESPONSE = 12289
+EVENT_REQUEST_SERVED = 12290
+EVENT_PUBLISH_FAILED = 12293
+EVENT_PUBLISHED = 12294
+EVENT_LOGS = ("Application", "Key Management Service")
+
+
+@dataclasses.dataclass(frozen=True)
+class Needs:
+    """What a pass reads beside the operating system, the service and the keyed products."""
+
+    edition: bool = False
+    fqdn: bool = False
+    publish_list: bool = False
+    registry: tuple[RegistryValue, ...] = ()
+    firewall: bool = False
+    search_domains: bool = False
+    #: Events of these codes, so many hours back.
+    events: tuple[int, ...] = ()
+    event_hours: float = 48.0
+
+
+class Reader:
+    """Reads one machine through one session. ``encrypted`` says whether its answers travel encrypted."""
+
+    def __init__(self, cim: CimClient, *, encrypted: bool) -> None:
+        self._cim = cim
+        self._encrypted = encrypted
+
+    def read(self, needs: Needs) -> Machine:
+        """One pass; raises Refusal for a Windows that is too old to be read."""
+        system = read_operating_system(self._cim, with_edition=needs.edition)
+        if system.build < WINDOWS_7_BUILD:
+            raise Refusal(
+                f"{system.caption or 'This Windows'} (build {system.build}) is older than Windows 7 and Windows Server"
+                " 2008 R2: its licensing classes lack what is needed. Upgrade it, or manage it with its own slmgr.vbs."
+            )
+        registry = Registry(self._cim)
+        return Machine(
+            operating_system=system,
+            service=self.service(system),
+            products=self.products(),
+            fqdn=read_fqdn(self._cim) if needs.fqdn else None,
+            publish_list=parse_list(registry.get(PUBLISH_LIST) or ()) if needs.publish_list else None,
+            registry={value.name: registry.get(value) for value in needs.registry},
+            firewall_rules=Firewall(self._cim).rules() if needs.firewall else None,
+            search_domains=read_search_domains(self._cim) if needs.search_domains else None,
+            events=self._events(needs.events, needs.event_hours, system) if needs.events else None,
+        )
+
+    def service(self, system: OperatingSystem) -> Instance:
+        """The one SoftwareLicensingService. Its key changes with updates: read anew in every session."""
+        columns = "*"
+        if not self._encrypted:
+            is_old = system.build < WINDOWS_8_BUILD
+            columns = ",".join(SERVICE_COLUMNS_WINDOWS_7 if is_old else SERVICE_COLUMNS_WINDOWS_8)
+        return self._cim.query(SERVICE, f"select {columns} from SoftwareLicensingService")[0]
+
+    def products(self) -> tuple[Product, ...]:
+        """The products that have a key, by application and activation ID."""
+        rows = self._cim.query(PRODUCT, "select * from SoftwareLicensingProduct where PartialProductKey <> null")
+        products = (Product(row) for row in rows if row.get("PartialProductKey"))
+        return tuple(sorted(products, key=lambda item: (item.application_id, item.id)))
+
+    def events(self, codes: t.Sequence[int], hours: float) -> tuple[Event, ...]:
+        """Events of these codes, so many hours back by the machine's own clock."""
+        return self._events(codes, hours, read_operating_system(self._cim, with_edition=False))
+
+    def _events(self, codes: t.Sequence[int], hours: float, system: OperatingSystem) -> tuple[Event, ...]:
+        now = system.local_time or datetime.datetime.now(datetime.timezone.utc)
+        since = now - datetime.timedelta(hours=hours)
+        return EventLog(self._cim).events(codes, since, logs=EVENT_LOGS)

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""HKEY_LOCAL_MACHINE values through StdRegProv (Win32 documentation, "StdRegProv class")."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
+
+from .classes import REGISTRY
+from .errors import OperationFailed, hresult_from_return_value
+
+HKEY_LOCAL_MACHINE = 2147483650
+
+_ERROR_FILE_NOT_FOUND = 2
+#: WMI answers a missing value with 1 or 2, and a value of another type with 1 or 13, by provider and version.
+_ABSENT = (1, _ERROR_FILE_NOT_FOUND)
+
+
+class ValueType(enum.Enum):
+    """Registry types as the part of the method's name that reads or writes them."""
+
+    STRING = "String"
+    MULTI_STRING = "MultiString"
+    DWORD = "DWORD"
+
+
+@dataclasses.dataclass(frozen=True)
+class RegistryValue:
+    """Where a value lives and what type it has; ``key`` is relative to HKEY_LOCAL_MACHINE."""
+
+    key: str
+    name: str
+    type: ValueType
+
+    @property
+    def argument(self) -> str:
+        return "uValue" if self.type is ValueType.DWORD else "sValue"
+
+
+class Registry:
+    """Reads and writes values of one machine."""
+
+    def __init__(self, cim: CimClient) -> None:
+        self._cim = cim
+
+    def get(self, value: RegistryValue) -> t.Any:
+        """The value (str, tuple of str or int), or None when it is absent."""
+        result = self._call(f"Get{value.type.value}Value", value, read_only=True, accept=_ABSENT)
+        if result.return_value in _ABSENT:
+            return None
+        data = result.outputs.get(value.argument)
+        if value.type is ValueType.MULTI_STRING:
+            return tuple(item for item in (data or ()) if item is not None)
+        return data
+
+    def set(self, value: RegistryValue, data: str | int | t.Sequence[str]) -> None:
+        """Write the value; an empty list cannot be written (see ``delete``)."""
+        self._call(f"Set{value.type.value}Value", value, {value.argument: data})
+
+    def delete(self, value: RegistryValue) -> None:
+        """Delete the value; one that is absent already is no error."""
+        self._call("DeleteValue", value, accept=_ABSENT)
+
+    def key_exists(self, key: str) -> bool:
+        """Whether the key exists (asked by listing its values, which changes nothing)."""
+        arguments = {"hDefKey": HKEY_LOCAL_MACHINE, "sSubKeyName": key}
+        return self._cim.invoke(REGISTRY, "EnumValues", arguments, read_only=True).return_value == 0
+
+    def _call(
+        self,
+        method: str,
+        value: RegistryValue,
+        extra: t.Mapping[str, t.Any] | None = None,
+        *,
+        read_only: bool = False,
+        accept: tuple[int, ...] = (),
+    ) -> t.Any:
+        arguments = {
+            "hDefKey": HKEY_LOCAL_MACHINE,
+            "sSubKeyName": value.key,
+            "sValueName": value.name,
+            **(extra or {}),
+        }
+        result = self._cim.invoke(REGISTRY, method, arguments, read_only=read_only)
+        code = result.return_value or 0
+        if code not in (0, *accept):
+            operation = f"{method} of the registry value HKLM\\{value.key}\\{value.name}"
+            raise OperationFailed(operation, hresult_from_return_value(code))
+        return result
