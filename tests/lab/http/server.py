@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import http
+import socket
 import ssl
 import typing as t
 
@@ -170,7 +171,16 @@ class HttpServer:
                 return
             data = response.to_bytes()
             session.sent(len(data))
+            if response.hang_up:
+                _send_with_the_end(writer)
             writer.write(data)
             await writer.drain()
             if response.ends_connection:
                 return
+
+
+def _send_with_the_end(writer: asyncio.StreamWriter) -> None:
+    """The answer and the end of the connection leave in one segment, so that the client meets both or neither."""
+    cork = getattr(socket, "TCP_CORK", getattr(socket, "TCP_NOPUSH", None))
+    if cork is not None:
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, cork, 1)
