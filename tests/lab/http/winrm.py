@@ -79,10 +79,13 @@ class Endpoint:
         if self.wanted:
             _address, self.machine.port = await self._server.start(self.machine.address, self.machine.port)
         else:
-            self._server.stop()
+            self.stop()
 
     def stop(self) -> None:
+        """Closes the port; what was running ends only if the power is cut."""
         self._server.stop()
+        if not self.machine.powered:
+            self.service.halt()
 
 
 class Session:

@@ -143,6 +143,12 @@ class Service:
         task.add_done_callback(self._ended)
         return task
 
+    def halt(self) -> None:
+        """The power is cut: what runs is lost, and so are the enumerations."""
+        for task in self._running:
+            task.cancel()
+        self._enumerations = Enumerations()
+
     def _ended(self, task: asyncio.Task[t.Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():

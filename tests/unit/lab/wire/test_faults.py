@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import typing as t
 from xml.etree import ElementTree as ET
@@ -159,3 +160,22 @@ def test_a_machine_that_dies_of_a_call_answers_nothing_more(plain: Make) -> None
     with pytest.raises(ConnectionRefusedError):
         rename(client)
     assert calls(client) == 1
+
+
+def test_what_was_running_is_lost_with_the_power(loop: Loop, plain: Make) -> None:
+    client = plain(faults=({"fault": "timed_out", "method": "Rename", "seconds": 60, "times": 1},))
+    context = client.query("select * from Toy_Service").text("n:EnumerationContext") or ""
+    assert rename(client).subcode == "w:TimedOut"
+    for powered in (False, True):
+        client.endpoint.machine.powered = powered
+        loop.call(client.endpoint.settle())
+    with pytest.raises(LOST):
+        query(client)
+    assert client.pull(context).subcode == "n:InvalidEnumerationContext"
+    assert loop.call(_tasks_left()) == 0
+    assert calls(client) == 0
+
+
+async def _tasks_left() -> int:
+    """The delayed operations that are still to come."""
+    return sum("later" in repr(task.get_coro()) for task in asyncio.all_tasks())
