@@ -14,6 +14,7 @@ from .nameservers import DNS_PORT, Nameserver, find_addresses, parse_nameserver,
 from .records import NO_TARGET, SERVICE, SrvRecord, domain_of_term
 
 try:
+    import dns.exception
     import dns.name
     import dns.rdatatype
 except ImportError as import_error:
@@ -116,6 +117,8 @@ async def query_srv_async(domains: Iterable[str], options: QueryOptions | None =
     """Do the same as ``query_srv`` in the running event loop."""
     options = options or QueryOptions()
     wanted = list(dict.fromkeys(domain_of_term(domain, options.service) for domain in domains))
+    for domain in wanted:
+        _owner(domain, options.service)
     resolver = _Resolver(options)
     answers = await asyncio.gather(*(resolver.answers(domain) for domain in wanted))
     return tuple(answer for group in answers for answer in group)
@@ -144,12 +147,12 @@ class _Resolver:
         found = await self._servers_for(dns.name.from_text(domain))
         if not found.servers:
             return [self._answer(domain, found.failure or Reply(Outcome.UNREACHABLE, detail="none is configured"))]
-        groups = [(server,) for server in found.servers] if self._options.all_nameservers else [found.servers]
+        groups = _by_host(found.servers) if self._options.all_nameservers else [found.servers]
         return list(await asyncio.gather(*(self._ask_domain(domain, group) for group in groups)))
 
     async def _ask_domain(self, domain: str, servers: tuple[Nameserver, ...]) -> Answer:
         """Ask for the SRV records of a domain, through CNAMEs and, when the zone's own servers are asked, referrals."""
-        name = dns.name.from_text(f"{self._options.service}.{domain}")
+        name = _owner(domain, self._options.service)
         reply = await self._ask(servers, name, dns.rdatatype.SRV)
         first = reply.server
         for _hop in range(_MAX_HOPS):
@@ -292,6 +295,22 @@ class _Resolver:
 
 
 _TELLING = list(Outcome)
+
+
+def _owner(domain: str, service: str) -> Name:
+    """Return the name that the records of a domain belong to. Raises ValueError."""
+    try:
+        return dns.name.from_text(f"{service}.{domain}")
+    except dns.exception.DNSException as error:
+        raise ValueError(f"{domain!r} is no domain: {error}") from error
+
+
+def _by_host(servers: Iterable[Nameserver]) -> list[tuple[Nameserver, ...]]:
+    """Group the addresses of each server: they are ways to the same one, and not all may be open from here."""
+    groups: dict[tuple[str, int], list[Nameserver]] = {}
+    for server in servers:
+        groups.setdefault((server.host, server.port), []).append(server)
+    return [tuple(group) for group in groups.values()]
 
 
 def _while_finding_zone(reply: Reply, name: Name) -> Reply:

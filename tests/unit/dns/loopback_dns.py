@@ -122,16 +122,17 @@ def zones(*texts: tuple[str, str]) -> Handler:
 
     Each zone gets a SOA record and, unless its text has NS records, itself as name server.
     """
-    loaded = [_load(origin, text) for origin, text in texts]
+    loaded = [(dns.name.from_text(origin), _load(origin, text)) for origin, text in texts]
 
     def handle(query: Message, _by_tcp: bool) -> Message:
         question = query.question[0]
         response = dns.message.make_response(query)
-        covering = [zone for zone in loaded if question.name.is_subdomain(zone.origin)]
+        covering = [(origin, zone) for origin, zone in loaded if question.name.is_subdomain(origin)]
         if not covering:
             response.set_rcode(dns.rcode.REFUSED)
             return response
-        _fill(response, max(covering, key=lambda zone: len(zone.origin)), question.name, question.rdtype)
+        _origin, zone = max(covering, key=lambda pair: len(pair[0]))
+        _fill(response, zone, question.name, question.rdtype)
         return response
 
     return handle

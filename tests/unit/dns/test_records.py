@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -120,9 +121,9 @@ def test_weights_are_relative(weights: list[int], factor: int) -> None:
 
 
 @given(st.lists(record_values, max_size=10), st.randoms())
-def test_order_does_not_depend_on_arrival(records: list[SrvRecord], random: object) -> None:
+def test_order_does_not_depend_on_arrival(records: list[SrvRecord], random: Random) -> None:
     shuffled = list(records)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     order = sorted(records, key=lambda record: record.sort_key)
     assert sorted(shuffled, key=lambda record: record.sort_key) == order
     for before, after in zip(order, order[1:], strict=False):

@@ -16,7 +16,7 @@ published = test_plugin.TestModule().tests()["published"]
 FILTERS = {**publish.FilterModule().filters(), **srv.FilterModule().filters()}
 
 
-def record(target: str, priority: int, weight: int, **more: Any) -> dict[str, Any]:
+def record(target: str, priority: Any, weight: int, **more: Any) -> dict[str, Any]:
     return {
         "domain": "corp.example.com",
         "target": f"{target}.corp.example.com",
