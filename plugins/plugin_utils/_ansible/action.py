@@ -62,7 +62,7 @@ class KmsAction(ActionBase):
             transport.close()
 
     def _open(self) -> HttpTransport:
-        if getattr(self._play_context, "become", False):
+        if self._task.become:
             raise UnusableConnection("become has no effect on WS-Management: remove it from this task or play.")
         return open_transport(self._connection)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .changes import Change, Plan, Step, Target
+from .changes import Change, Plan, Proof, Step, Target
 from .channels import Application, Channel
 from .editions import fallback_key, refuse_evaluation
 from .keys import ProductKey
@@ -26,8 +26,7 @@ from .reader import Needs
 from .refusal import Refusal
 from .settings import (
     CLIENT_SETTINGS,
-    DISABLE_DNS_PUBLISHING,
-    LISTENING_PORT,
+    DEFAULT_PORT,
     ClientSetting,
     host_setting,
     is_fixed_host,
@@ -74,7 +73,7 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     steps: list[Step] = []
     target = desired.target if product is None else Target(desired.target.application, product.id)
     if leaves_host_role:
-        steps += _leave_host_role()
+        steps += _leave_host_role(machine)
     if installs:
         assert key is not None
         system = machine.operating_system
@@ -150,16 +149,21 @@ def _refuse_loss(machine: Machine, desired: DesiredClient, product: Product | No
         )
 
 
-def _leave_host_role() -> list[Step]:
+def _leave_host_role(machine: Machine) -> list[Step]:
     """Publishing off and the port cleared, while the service is stopped, before the host key goes."""
-    row = host_setting("dns_publishing")
-    publishing = Change(row.option, True, False, row.read)
-    return [
-        Step(StopSoftwareProtection()),
-        Step(WriteValue(DISABLE_DNS_PUBLISHING, 1), publishing),
-        Step(WriteValue(LISTENING_PORT, None)),
-        Step(StartSoftwareProtection()),
-    ]
+    wanted: tuple[tuple[str, int | bool, t.Any], ...] = (
+        ("dns_publishing", False, 1),
+        ("listening_port", DEFAULT_PORT, None),
+    )
+    writes = []
+    for option, after, data in wanted:
+        row = host_setting(option)
+        before = row.read(machine)
+        if before != after:
+            writes.append(
+                Step(WriteValue(row.value, data), Change(option, before, after, row.read, Proof.AFTER_RESTART))
+            )
+    return [Step(StopSoftwareProtection()), *writes, Step(StartSoftwareProtection())] if writes else []
 
 
 def _setting_steps(machine: Machine, desired: DesiredClient, product: Product | None, target: Target) -> list[Step]:
