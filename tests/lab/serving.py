@@ -24,8 +24,11 @@ class Fleet(t.Protocol):
     keywords and return what JSON can hold.
     """
 
-    machines: t.Mapping[str, Machine]
-    commands: t.Mapping[str, t.Callable[..., t.Any]]
+    @property
+    def machines(self) -> t.Mapping[str, Machine]: ...
+
+    @property
+    def commands(self) -> t.Mapping[str, t.Callable[..., t.Any]]: ...
 
     def assign_addresses(self, block: AddressBlock) -> None:
         """Gives every machine its ``address`` and ``port`` (``block.machine(tls)``); DNS may use ``block.service``."""

@@ -32,15 +32,32 @@ class Machine(t.Protocol):
     Optional: ``allow_unencrypted`` (False), ``language`` ("en-US"), ``faults`` (descriptions, see ``lab.faults``).
     """
 
-    name: str
-    repository: Repository
-    accounts: t.Mapping[str, str]  #: user to password
-    address: str
-    port: int
-    tls: bool
-    auth: t.Sequence[str]  #: of ``basic``, ``ntlm``, ``negotiate``
-    fault_shape: str  #: of ``lab.wsman.soap_fault.SHAPES``
+    port: int  #: 0 takes a free one, which is then told here
     powered: bool
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def repository(self) -> Repository: ...
+
+    @property
+    def accounts(self) -> t.Mapping[str, str]:
+        """User to password."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def tls(self) -> bool: ...
+
+    @property
+    def auth(self) -> t.Sequence[str]:
+        """Of ``basic``, ``ntlm`` and ``negotiate``."""
+
+    @property
+    def fault_shape(self) -> str:
+        """One of ``lab.wsman.soap_fault.SHAPES``."""
 
 
 class Endpoint:

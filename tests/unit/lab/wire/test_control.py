@@ -54,7 +54,9 @@ class ToyFleet:
     async def stop(self) -> None:
         self.running = False
 
-    dns_address = None
+    @property
+    def dns_address(self) -> str | None:
+        return None
 
     def inventory_text(self, connection: str = "winrm", transport: str | None = None) -> str:
         return f"all: {{vars: {{ansible_connection: {connection}, transport: {transport}}}}}\n"

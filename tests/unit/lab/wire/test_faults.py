@@ -144,7 +144,7 @@ def test_a_dead_machine_refuses_connections_until_it_is_alive(loop: Loop, plain:
     assert query(client).status == 200
 
 
-def test_a_machine_that_dies_of_a_call_answers_nothing_more(plain: Make) -> None:
+def test_a_machine_that_dies_of_a_call_answers_nothing_more(plain: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     client = plain()
     machine = client.endpoint.machine
     repository = t.cast(ToyRepository, machine.repository)
@@ -154,7 +154,7 @@ def test_a_machine_that_dies_of_a_call_answers_nothing_more(plain: Make) -> None
         machine.powered = False
         return await original(*arguments)
 
-    repository.invoke = die  # type: ignore[method-assign]
+    monkeypatch.setattr(repository, "invoke", die)
     with pytest.raises(LOST):
         rename(client)
     with pytest.raises(ConnectionRefusedError):

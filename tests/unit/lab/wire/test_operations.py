@@ -195,7 +195,10 @@ FRAGMENT = '<w:FragmentTransfer s:mustUnderstand="true">{}</w:FragmentTransfer>'
 
 def test_one_property_is_read_and_written_as_a_fragment(plain: Make) -> None:
     client = plain()
-    headers = {"SelectorSet": selector_set({"Name": "svc2"}), "FragmentTransfer": FRAGMENT.format("Weight")}
+    headers: dict[str, t.Any] = {
+        "SelectorSet": selector_set({"Name": "svc2"}),
+        "FragmentTransfer": FRAGMENT.format("Weight"),
+    }
     read = client.send(names.GET_ACTION, SERVICE_URI, **headers)
     assert read.payload.tag == f"{{{names.WSMAN}}}XmlFragment"
     assert read.payload.findtext("Weight") == "2"
@@ -377,7 +380,8 @@ def test_reasons_are_in_the_language_of_the_machine(plain: Make) -> None:
     ],
 )
 def test_headers_are_checked(plain: Make, header: str, value: str | None, subcode: str) -> None:
-    answer = plain().query("select * from Toy_System", **{header: value})
+    headers: dict[str, t.Any] = {header: value}
+    answer = plain().query("select * from Toy_System", **headers)
     assert (answer.status, answer.subcode) == (500, subcode)
 
 
