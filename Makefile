@@ -81,7 +81,10 @@ demo: build ## The whole story on a simulated fleet (tests/tools/demo.py)
 
 .PHONY: lab
 lab: build ## A simulated fleet to play with: LAB_FLEET=file.yml (python -m lab, tests/lab)
-	@cd tests && $(RUN) -m lab run $(abspath $(LAB_FLEET))
+	@mkdir -p build/lab
+	@echo "Until Ctrl-C; in another terminal: ANSIBLE_COLLECTIONS_PATH=build/collections \
+	$(VENV)/bin/ansible-playbook fleetops.kms.verify -i build/lab/inventory.yml" | tr -s '\t' ' '
+	@PYTHONPATH=tests $(RUN) -m lab run $(LAB_FLEET) --state-dir build/lab --inventory build/lab/inventory.yml
 
 .PHONY: bench
 bench: build ## What a machine costs the controller (tests/benchmarks/run.py)
