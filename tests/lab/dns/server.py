@@ -51,7 +51,10 @@ class DnsServer:
         candidates = [zone for origin, zone in self.zones.items() if name.is_subdomain(origin)]
         return max(candidates, key=lambda zone: len(zone.origin.labels), default=None)
 
-    # -- sockets -------------------------------------------------------------------------------------------------------
+    def zone_of_text(self, name: str) -> Zone | None:
+        return self.zone_for(dns.name.from_text(name))
+
+    # -- sockets
 
     async def start(self, address: str = "127.0.0.1", port: int = 0, attempts: int = 20) -> None:
         """Listen on UDP and TCP; with port 0 on a free one that both can have."""
@@ -91,7 +94,7 @@ class DnsServer:
                 await writer.drain()
         writer.close()
 
-    # -- messages ------------------------------------------------------------------------------------------------------
+    # -- messages
 
     def process(self, wire: bytes, source: str, tcp: bool = False) -> bytes | None:
         """Answer one message in wire form; None means that the server stays silent."""

@@ -97,7 +97,7 @@ class Zone:
         """The failure laid on a name, or on the whole zone."""
         return self.failures.get(name, self.failures.get(self.origin, ""))
 
-    # -- updates -------------------------------------------------------------------------------------------------------
+    # -- updates
 
     def update(self, message: dns.update.UpdateMessage, source: str, key: str = "") -> None:
         """Apply an update from an address, signed with a key or not; raises UpdateRefused, then nothing was done."""

@@ -56,14 +56,14 @@ class KeyBook:
     def __init__(self, declared: t.Iterable[t.Mapping[str, t.Any]] = ()) -> None:
         self._keys: dict[str, ProductKey] = {}
         for setup in data.setup_keys().values():
-            self._add(ProductKey(setup.key, "gvlk", "", setup.editions, setup.build_min, setup.build_max))
+            self.add(ProductKey(setup.key, "gvlk", "", setup.editions, setup.build_min, setup.build_max))
         for office in data.office_setup_keys().values():
-            self._add(ProductKey(office.key, "office_gvlk", f"{office.name}/{office.release}"))
+            self.add(ProductKey(office.key, "office_gvlk", f"{office.name}/{office.release}"))
         for row in declared:
             self._declare(row)
 
-    def _add(self, key: ProductKey) -> None:
-        self._keys[key.key] = key
+    def add(self, key: ProductKey) -> ProductKey:
+        return self._keys.setdefault(key.key, key)
 
     def _declare(self, row: t.Mapping[str, t.Any]) -> None:
         key = ProductKey(**{**row, "editions": tuple(row.get("editions", ()))})
@@ -72,7 +72,7 @@ class KeyBook:
         known = (*data.host_key_products(), *data.office_host_key_products())
         if key.kind == "csvlk" and key.product not in known:
             raise ValueError(f"the fleet's host key ...{key.partial} names no product of {', '.join(known)}")
-        self._add(key)
+        self.add(key)
 
     def find(self, key: str) -> ProductKey | None:
         return self._keys.get(key)

@@ -43,6 +43,7 @@ class Endpoint:
     accounts: dict[str, str] = dataclasses.field(default_factory=dict)
     fault_shape: str = "wmi_error"
     allow_unencrypted: bool = False
+    language: str = "en-US"
 
 
 class Machine:
@@ -75,6 +76,9 @@ class Machine:
         self.accounts = endpoint.accounts
         self.fault_shape = endpoint.fault_shape
         self.allow_unencrypted = endpoint.allow_unencrypted
+        self.language = endpoint.language
+        #: What tells this machine's DNS messages from another's: its address, with its name where that is shared.
+        self.dns_identity = self.address
         self.skus: tuple[Sku, ...] = skus_for(
             generation, edition, frozenset(updates), tuple(office_pack), tuple(office)
         )
@@ -99,7 +103,7 @@ class Machine:
         self.repository = MachineRepository(self)
         world.add(self)
 
-    # -- who and where -------------------------------------------------------------------------------------------------
+    # -- who and where
 
     @property
     def dns_suffix(self) -> str:
@@ -134,9 +138,9 @@ class Machine:
     async def lookup_srv(self, domain: str) -> list[Srv]:
         if self.world.names is None:
             raise DnsFailure(SERVER_FAILURE)
-        return await self.world.names.lookup_srv(domain, self.address)
+        return await self.world.names.lookup_srv(domain, self.dns_identity)
 
-    # -- the host as others see it -------------------------------------------------------------------------------------
+    # -- the host as others see it
 
     def firewall_open(self, port: int) -> bool:
         """Whether the firewall lets KMS traffic in: the predefined rules open 1688 only."""
@@ -155,7 +159,7 @@ class Machine:
         """Whether a session with the KMS part can be set up at this port."""
         return self.kms_port() == port
 
-    # -- life ----------------------------------------------------------------------------------------------------------
+    # -- life
 
     @property
     def powered(self) -> bool:

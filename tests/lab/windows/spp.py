@@ -85,7 +85,7 @@ class SoftwareProtection:
         self.rearms_left = 1000
         self.next_publish: dt.datetime | None = None
 
-    # -- settings --------------------------------------------------------------------------------------------------
+    # -- settings
 
     def _read(self, name: str, value_type: int, default: t.Any = None, sku: Sku | None = None) -> t.Any:
         path = registry.SPP if sku is None else sku_key(sku)
@@ -154,7 +154,7 @@ class SoftwareProtection:
     def publish_list(self) -> list[str]:
         return list(self._read("DnsDomainPublishList", registry.MULTI_SZ, []))
 
-    # -- products --------------------------------------------------------------------------------------------------
+    # -- products
 
     def find_sku(self, sku_id: str) -> Sku | None:
         return next((sku for sku in self._machine.skus if sku.id == sku_id.lower()), None)
@@ -255,7 +255,7 @@ class SoftwareProtection:
     def clear_key_from_registry(self) -> None:
         self._machine.registry.delete_value(registry.CURRENT_VERSION, "DigitalProductId")
 
-    # -- activation ------------------------------------------------------------------------------------------------
+    # -- activation
 
     async def activate(self, sku_id: str) -> None:
         """Activate: at a KMS host or in AD for client keys, else at the activation centre."""
@@ -309,7 +309,7 @@ class SoftwareProtection:
         self.rearms_left -= 1
         self.client_machine_id = ""
 
-    # -- the host --------------------------------------------------------------------------------------------------
+    # -- the host
 
     def is_host(self) -> bool:
         """Whether the KMS host part is there: a host key is installed, or was until the service restarts."""
@@ -401,7 +401,7 @@ class SoftwareProtection:
         if machine.world.names is None:
             return BAD_SIGNATURE
         try:
-            await machine.world.names.publish(entry.domain, record, machine.address, replace)
+            await machine.world.names.publish(entry.domain, record, machine.dns_identity, replace)
         except DnsFailure as failure:
             return BAD_SIGNATURE if failure.code == REFUSED else failure.code
         return 0

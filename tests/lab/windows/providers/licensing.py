@@ -265,7 +265,7 @@ class ServiceProvider(_LicensingProvider):
             raise CimError(INVALID_PARAMETER, "no application ID")
         self.spp.rearm()
 
-    # -- activation objects in Active Directory ----------------------------------------------------------------------
+    # -- activation objects in Active Directory
 
     def _directory_key(self, productkey: str | None) -> t.Any:
         if not self.machine.ad_domain:
