@@ -60,7 +60,7 @@ def domain_of_term(term: str, service: str = SERVICE) -> str:
     """Return the domain that ``term`` means: a domain, or the full name of the service in it. Raises ValueError."""
     name = normalise_name(term)
     domain = name[len(service) + 1 :] if name.startswith(f"{service}.") else name
-    if domain == NO_TARGET:
+    if domain == NO_TARGET or "\\" in domain:  # an escape of master files (RFC 1035 5.1), in no domain of a machine
         raise ValueError(f"{term!r} is no domain")
     return domain
 
