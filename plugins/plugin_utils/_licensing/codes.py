@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .data import load
+from .tables import load
 
 #: The codes that rules of this collection ask for by name.
 SL_E_CHPA_PRODUCT_KEY_BLOCKED = 0xC004C003

@@ -10,7 +10,7 @@ import re
 import typing as t
 
 from .channels import Application
-from .data import load
+from .tables import load
 from .keys import ProductKey
 from .refusal import Refusal
 

@@ -11,7 +11,7 @@ import collections.abc as c
 import dataclasses
 import re
 
-from .data import load
+from .tables import load
 from .editions import RELEASES, Release, Windows, generation, is_azure, is_evaluation
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing import codes
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.data import load
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.tables import load
 
 ROWS = load("errors")["errors"]
 
