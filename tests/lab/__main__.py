@@ -43,6 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="serve the fleet of a file until interrupted")
     run.add_argument("fleet", type=pathlib.Path)
+    run.add_argument("--set", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
     run.add_argument("--state-dir", type=pathlib.Path, help="where to keep files while running (default: temporary)")
     run.add_argument("--inventory", type=pathlib.Path, help="write the Ansible inventory here")
     run.add_argument("--connection", default="winrm", choices=("winrm", "psrp"), help="of the inventory")
@@ -80,7 +81,11 @@ async def _serve(options: argparse.Namespace, folder: pathlib.Path) -> None:
 
     ended = asyncio.Event()
     await _watch_for_the_end(ended, options.until_eof)
-    lab = Lab(fleet.load(options.fleet), folder)
+    try:
+        loaded = fleet.load(options.fleet, dict(map(_argument, options.parameters)))
+    except (OSError, ValueError) as exc:
+        raise LabError(f"{options.fleet}: {exc}") from exc
+    lab = Lab(loaded, folder)
     control = Control(lab)
     try:
         await lab.start()

@@ -29,7 +29,7 @@ class LabError(RuntimeError):
 class LabClient:
     """Calls the control API of a running lab; commands that are not methods here go through ``call``."""
 
-    def __init__(self, url: str, timeout: float = 120.0) -> None:
+    def __init__(self, url: str, timeout: float = 300.0) -> None:
         self.url = url
         self._timeout = timeout
 
@@ -92,20 +92,22 @@ class LabClient:
 class LabProcess(LabClient):
     """A lab in a process of its own, as a context manager.
 
-    ``fleet`` is the path of a fleet file or its content. After the start ``control``, ``dns`` (``address:port`` or
-    None) and ``inventory_path`` tell where things are. The process ends with the context, and also when the parent
-    dies, as it then reads the end of its standard input.
+    ``fleet`` is the path of a fleet file or its content, ``parameters`` fill its ``${name}``. After the start
+    ``control``, ``dns`` (``address:port`` or None) and ``inventory_path`` tell where things are. The process ends with
+    the context, and also when the parent dies, as it then reads the end of its standard input.
     """
 
     def __init__(
         self,
         fleet: str | os.PathLike[str] | t.Mapping[str, t.Any],
+        parameters: t.Mapping[str, t.Any] | None = None,
         inventory: str | os.PathLike[str] | None = None,
         python: str = sys.executable,
         start_timeout: float = 60.0,
     ) -> None:
         super().__init__("")
         self._fleet = fleet
+        self._parameters = dict(parameters or {})
         self._inventory = inventory
         self._python = python
         self._start_timeout = start_timeout
@@ -139,6 +141,8 @@ class LabProcess(LabClient):
         inventory = pathlib.Path(self._inventory or self._folder / "inventory.yml")
         command = [self._python, "-m", "lab", "run", str(self._fleet_file(self._folder))]
         command += ["--state-dir", str(self._folder), "--inventory", str(inventory), "--until-eof"]
+        for name, value in self._parameters.items():
+            command += ["--set", f"{name}={json.dumps(value)}"]
         path = os.pathsep.join(filter(None, (str(_TESTS), os.environ.get("PYTHONPATH", ""))))
         with (self._folder / "lab.log").open("w", encoding="utf-8") as log:
             self._process = subprocess.Popen(

@@ -11,7 +11,6 @@ import json
 import logging
 import typing as t
 
-from .faults import UnknownFault
 from .http.server import HttpServer, Request, Response
 from .serving import CommandError, Lab
 
@@ -48,7 +47,7 @@ class _Session:
             if not isinstance(arguments, dict):
                 raise CommandError("arguments are a JSON object")
             return _answer(200, result=await self._lab.command(request.path.lstrip("/"), arguments))
-        except (CommandError, UnknownFault, json.JSONDecodeError) as exc:
+        except ValueError as exc:  # what a command refuses, and what is no JSON
             return _answer(400, error=str(exc))
         except Exception as exc:
             log.exception("command %s failed", request.path)

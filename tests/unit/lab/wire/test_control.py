@@ -168,10 +168,8 @@ def test_wrong_commands_are_refused(running: Running, command: str, arguments: d
 # The process, with a real fleet file
 
 FLEET = TESTS / "lab" / "fleets" / "tiny.yml"
-needs_fleet = pytest.mark.skipif(not FLEET.exists(), reason="there is no fleet file yet")
 
 
-@needs_fleet
 def test_a_process_serves_a_fleet_and_ends_with_its_context() -> None:
     with LabProcess(FLEET) as lab:
         machine = lab.machines()[0]
@@ -183,7 +181,6 @@ def test_a_process_serves_a_fleet_and_ends_with_its_context() -> None:
         socket.create_connection((machine["address"], machine["port"]), timeout=10)
 
 
-@needs_fleet
 def test_the_command_line_reaches_a_running_lab() -> None:
     with LabProcess(FLEET) as lab:
         environment = {**os.environ, "PYTHONPATH": str(TESTS), "LAB_CONTROL": lab.control}
@@ -204,3 +201,16 @@ def test_the_command_line_reaches_a_running_lab() -> None:
 def test_a_lab_that_cannot_start_says_why() -> None:
     with pytest.raises(LabError, match="did not start"):
         LabProcess("/nonexistent.yml").start()
+
+
+def test_a_description_with_parameters_is_served_too() -> None:
+    description = {
+        "parameters": {"count": 1},
+        "dns": {"zones": {"corp.example.com": None}},
+        "machines": {"pc": {"windows": "windows11/Professional", "domain": "corp.example.com", "count": "${count}"}},
+    }
+    with LabProcess(description, parameters={"count": 3}) as lab:
+        assert len(lab.machines()) == 3
+        assert lab.dns
+        with pytest.raises(LabError, match="no machine is named nobody"):
+            lab.call("events", machine="nobody")
