@@ -19,6 +19,7 @@ import typing as t
 
 from .client import LabClient, LabError
 from .control import Control
+from .faults import FAULTS
 from .serving import Lab
 
 _STATE_FILE = "lab.json"
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     inventory.add_argument("--connection", default="winrm", choices=("winrm", "psrp"))
     inventory.add_argument("--transport")
     inventory.set_defaults(function=_inventory)
+    listed = commands.add_parser("faults", help="list the faults that a machine can be given")
+    listed.set_defaults(function=_faults)
     return parser
 
 
@@ -159,6 +162,13 @@ def _argument(text: str) -> tuple[str, t.Any]:
 
 def _inventory(options: argparse.Namespace) -> int:
     print(_client(options).inventory(options.connection, options.transport), end="")
+    return 0
+
+
+def _faults(_options: argparse.Namespace) -> int:
+    for name, kind in FAULTS.items():
+        parameters = ", ".join(f"{key}={value!r}" for key, value in kind.parameters.items())
+        print(f"{name:18}{parameters:30}{kind.does}")
     return 0
 
 

@@ -76,6 +76,8 @@ class Authenticator:
             token = base64.b64decode(token_text.strip(), validate=True)
         except binascii.Error as exc:
             raise Refused("no base64") from exc
+        if not token:
+            raise Refused("no token")
         if scheme.lower() == "basic":
             self._basic(token)
             return None

@@ -120,6 +120,11 @@ class Session:
         """The answer to one HTTP request."""
         self._stats.requests += 1
         self._stats.bytes_in += request.size
+        response = await self._respond(request)
+        response.headers.append(("Server", "Microsoft-HTTPAPI/2.0"))
+        return response
+
+    async def _respond(self, request: Request) -> Response:
         if not self._endpoint.machine.powered:
             return Response(abort=True)
         if request.path.partition("?")[0].rstrip("/").lower() != PATH:

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import select
 import socket
 import subprocess
 import sys
@@ -196,6 +197,32 @@ def test_the_command_line_reaches_a_running_lab() -> None:
             capture_output=True,
         )
         assert json.loads(printed.stdout)[0]["name"] == name
+
+
+_PARENT = """
+import os, sys
+from lab.client import LabProcess
+lab = LabProcess(sys.argv[1])
+lab.start()
+print(lab.pid, flush=True)
+sys.stdin.read()
+os._exit(1)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for a foreign process as only Linux can")
+def test_a_lab_dies_with_its_parent() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+    command = [sys.executable, "-c", _PARENT, str(FLEET)]
+    with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdin is not None and parent.stdout is not None
+        lab = os.pidfd_open(int(parent.stdout.readline()))
+        try:
+            parent.kill()
+            ended, _writable, _failed = select.select([lab], [], [], 30)
+        finally:
+            os.close(lab)
+    assert ended
 
 
 def test_a_lab_that_cannot_start_says_why() -> None:
