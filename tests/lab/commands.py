@@ -19,7 +19,8 @@ if t.TYPE_CHECKING:
     from lab.dns.zone import Zone
     from lab.fleet import Fleet
 
-Chosen = str | t.Sequence[str] | None if t.TYPE_CHECKING else t.Any
+#: A machine by name, several, or None or ``*`` for all.
+Chosen = str | t.Sequence[str] | None
 
 
 async def run_until(machines: t.Iterable[Machine], clock: Clock, target: dt.datetime) -> None:
@@ -160,6 +161,7 @@ class Commands:
     def set_state(
         self,
         machine: Chosen,
+        *,
         clock_skew: float | None = None,
         internet: bool | None = None,
         client_machine_id: str | None = None,
@@ -200,7 +202,7 @@ class Commands:
             raise ValueError(f"no zone is named {zone}")
         return found
 
-    def dns(self, zone: str | None = None, type: str = "SRV") -> list[str]:  # noqa: A002
+    def dns(self, zone: str | None = None, type: str = "SRV") -> list[str]:
         """Records of a type in a zone or in all, one line each."""
         kind = dns.rdatatype.from_text(type)
         return sorted(
@@ -228,7 +230,7 @@ class Commands:
             if failure is not None:
                 one.failures[target] = failure
 
-    def dns_add(self, zone: str, name: str, data: str, type: str = "SRV") -> None:  # noqa: A002
+    def dns_add(self, zone: str, name: str, data: str, type: str = "SRV") -> None:
         """Add a record by hand, as an administrator would."""
         for one in self._zones(zone):
             one.add(one.name(name), type, data)

@@ -227,7 +227,7 @@ class Fleet:
     # -- inventory
 
     def inventory(self, connection: str = "winrm", transport: str | None = None) -> dict[str, t.Any]:
-        """The fleet as an Ansible inventory; ``transport`` is the authentication (default: NTLM, else what there is)."""
+        """The fleet as an Ansible inventory; ``transport`` is the authentication (NTLM where it is offered)."""
         description = self._description.get("inventory", {})
         _known("inventory", description, {"vars", "parents"})
         variables: dict[str, t.Any] = {"ansible_connection": connection}

@@ -74,6 +74,8 @@ class HostKeyProduct:
 
 @dataclasses.dataclass(frozen=True)
 class OfficeHostKeyProduct:
+    """What an Office host key is: its activation ID, release, and the lowest builds of its hosts."""
+
     name: str
     id: str
     release: int
@@ -96,6 +98,8 @@ class SetupKey:
 
 @dataclasses.dataclass(frozen=True)
 class OfficeSetupKey:
+    """A published client key for an Office product."""
+
     key: str
     name: str
     release: int

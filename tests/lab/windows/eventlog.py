@@ -20,6 +20,8 @@ _INFORMATION, _WARNING = 3, 2
 
 @dataclasses.dataclass(frozen=True)
 class Event:
+    """One event; ``strings`` are its replacement strings."""
+
     record: int
     logfile: str
     code: int

@@ -55,6 +55,7 @@ class Machine:
         world: World,
         generation: data.Generation,
         edition: data.Edition,
+        *,
         network: Network | None = None,
         endpoint: Endpoint | None = None,
         updates: t.Iterable[str] = (),

@@ -20,6 +20,8 @@ TCPIP = "HKLM\\SYSTEM\\CurrentControlSet\\Services\\Tcpip\\Parameters"
 
 @dataclasses.dataclass(frozen=True)
 class Value:
+    """A value: its name as written, its type number and its data."""
+
     name: str
     type: int
     data: t.Any

@@ -238,7 +238,9 @@ class SoftwareProtection:
             digest = hashlib.sha256(key.key.encode()).digest()
             self._machine.registry.set(registry.CURRENT_VERSION, "DigitalProductId", registry.BINARY, list(digest))
         if sku.kind == "csvlk":
-            self.roles.append(HostRole(licence))
+            # A new host key takes over at once from one that has gone; only without one does the old part linger.
+            self.roles = [r for r in self.roles if not (r.withdrawn and r.is_windows == sku.is_windows)]
+            self.roles = [r for r in self.roles if r.licence.sku.id != sku.id] + [HostRole(licence)]
         return licence
 
     def uninstall_key(self, sku_id: str) -> None:

@@ -211,7 +211,7 @@ class ServiceProvider(_LicensingProvider):
     def do_installproductkey(self, _: Instance | None, productkey: str | None) -> None:
         self.spp.install_key(productkey)
 
-    def do_installlicense(self, _: Instance | None, license: str | None) -> None:  # noqa: A002  (the CIM name)
+    def do_installlicense(self, _: Instance | None, license: str | None) -> None:
         if not license:
             raise CimError(INVALID_PARAMETER, "no licence")
 
