@@ -8,14 +8,15 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action import KmsAction
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments, Range
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Plan
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Planner
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import Session
 
 
 class ActionModule(KmsAction):
-    arguments = Arguments("info")
+    arguments = Arguments("info", ranges=(Range("event_hours", 1, 8760),))
 
     def wish(self, args: dict[str, t.Any]) -> tuple[Needs, Planner]:
         needs = Needs(
@@ -28,3 +29,8 @@ class ActionModule(KmsAction):
             event_hours=args["event_hours"],
         )
         return needs, lambda machine: Plan()
+
+    def complete(self, result: dict[str, t.Any], args: dict[str, t.Any], session: Session) -> None:
+        """What tells of changes has no place in the result of a module that makes none."""
+        for name in ("changes", "verified", "restarted"):
+            result.pop(name, None)

@@ -43,7 +43,7 @@ class KmsAction(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
         result: Result = super().run(tmp, task_vars) or {}
-        host = str((task_vars or {}).get("inventory_hostname") or self._connection.get_option("remote_addr"))
+        host = str(self._task.delegate_to or (task_vars or {}).get("inventory_hostname"))
         result.update(self._run(host))
         return result
 

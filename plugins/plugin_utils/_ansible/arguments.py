@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 import typing as t
@@ -27,19 +28,20 @@ class InvalidArguments(Exception):
     """Arguments that are refused before anything is sent; the text names the option and what it accepts."""
 
 
-class Range(t.Protocol):
-    """A row of a settings table: its option and what numbers it accepts."""
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """What numbers an option accepts; the rows of the settings tables say it in the same words."""
 
     option: str
-    minimum: int | None
-    maximum: int | None
+    minimum: int
+    maximum: int
 
 
 class Arguments:
     """The argument spec of one module. Made once, when the action plugin is loaded."""
 
     def __init__(self, module: str, *, ranges: t.Sequence[t.Any] = ()) -> None:
-        self._ranges: t.Sequence[Range] = ranges
+        self._ranges = ranges
         with open(os.path.join(_MODULES, f"{module}.yml"), encoding="utf-8") as file:
             document = yaml.load(file, Loader=_LOADER)
         self.spec = _spec(document["DOCUMENTATION"].get("options") or {})
@@ -69,7 +71,7 @@ def _argument(name: str, option: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return argument
 
 
-def _check_range(row: Range, value: t.Any) -> None:
+def _check_range(row: t.Any, value: t.Any) -> None:
     if value is None or row.minimum is None or row.maximum is None:
         return
     if not row.minimum <= value <= row.maximum:

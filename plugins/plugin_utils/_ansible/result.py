@@ -9,13 +9,16 @@ import typing as t
 import yaml
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Change
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Channel
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes import (
+    HOST_KEY_NOT_KNOWN_HERE,
     SL_E_CHPA_MAXIMUM_UNLOCK_EXCEEDED,
     SL_E_VL_BINDING_SERVICE_UNAVAILABLE,
     describe,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Failure, Outcome
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import last_inner_code
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import installable_on, may_install
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import InstallKey, last_inner_code
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.report import report
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import Session
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
@@ -44,8 +47,8 @@ def result_of(outcome: Outcome, host: str, session: Session, *, diff: bool) -> R
         result["answered_count"] = outcome.answered_count
     if outcome.plan.warnings:
         result["warnings"] = list(outcome.plan.warnings)
-    if diff:
-        result["diff"] = diff_of(outcome.changes, host, restarts=outcome.plan.restarts and bool(changes))
+    if diff and changes:
+        result["diff"] = diff_of(outcome.changes, host, restarts=outcome.plan.restarts)
     if outcome.failure is not None:
         result.update(failure_result(outcome.failure, host, changes, session))
     return result
@@ -56,8 +59,8 @@ def diff_of(changes: t.Sequence[Change], host: str, *, restarts: bool) -> Result
     before = "".join(_setting(item.setting, item.before, item.before_note) for item in changes)
     after = "".join(_setting(item.setting, item.after, item.after_note) for item in changes)
     return {
-        "before_header": f"{host} (before)",
-        "after_header": f"{host} (after)",
+        "before_header": host,  # Ansible writes "before: " and "after: " in front
+        "after_header": host,
         "before": before,
         "after": after + ("restart: sppsvc\n" if restarts else ""),
     }
@@ -68,7 +71,7 @@ def failure_result(failure: Failure, host: str, changes: t.Sequence[Result], ses
     error = failure.error
     hresult = getattr(error, "hresult", None) or None
     message = f"{failure.operation} failed on {host}: {_explain(error, hresult)}"
-    extra = _advice(hresult, session)
+    extra = _advice(failure, hresult, session)
     told = _tell(changes)
     result: Result = {"failed": True, "msg": " ".join(part for part in (message, extra, told) if part)}
     if failure.is_unreachable:
@@ -101,10 +104,16 @@ def _explain(error: Exception, hresult: int | None) -> str:
     return f"{name}.{own} {code.meaning} {code.hint}".strip()
 
 
-def _advice(hresult: int | None, session: Session | None) -> str:
+def _advice(failure: Failure, hresult: int | None, session: Session | None) -> str:
     """What only this machine can add to the code's general advice."""
     if session is None:
         return ""
+    step = failure.step
+    if isinstance(step, InstallKey) and step.expected is Channel.KMS_HOST and hresult in HOST_KEY_NOT_KNOWN_HERE:
+        system = session.machine.operating_system
+        taken = [f"{key.name}{_after(may_install(key.id, system).updates)}" for key in installable_on(system)]
+        if taken:
+            return f"{system.caption} takes host keys for: {'; '.join(taken)}."
     if hresult == SL_E_CHPA_MAXIMUM_UNLOCK_EXCEEDED:
         found = [item for item in session.machine.products if not item.is_licensed and item.installation_id]
         if found:
@@ -121,6 +130,10 @@ def _advice(hresult: int | None, session: Session | None) -> str:
             code = describe(inner)
             return f"The client's own log names the cause: {code.hex}. {code.meaning} {code.hint}"
     return ""
+
+
+def _after(updates: t.Sequence[str]) -> str:
+    return f" (with the update {' or '.join(updates)} or a later one)" if updates else ""
 
 
 def _tell(changes: t.Sequence[Result]) -> str:

@@ -10,9 +10,9 @@ import re
 import typing as t
 
 from .channels import Application
-from .tables import load
 from .keys import ProductKey
 from .refusal import Refusal
+from .tables import load
 
 
 class Windows(t.Protocol):

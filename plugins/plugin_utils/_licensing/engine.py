@@ -9,7 +9,7 @@ import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import AuthenticationError, TransportError
 
-from .changes import Change, Plan, Proof, Step
+from .changes import Change, Operation, Plan, Proof, Step
 from .machine import Machine
 from .operations import NotShown, StartSoftwareProtection, StopSoftwareProtection
 from .session import Session
@@ -23,6 +23,7 @@ class Failure:
 
     operation: str
     error: Exception
+    step: Operation | None = None
 
     @property
     def is_unreachable(self) -> bool:
@@ -63,7 +64,7 @@ def _apply(session: Session, plan: Plan, before: Machine) -> Outcome:
         try:
             step.operation.perform(session)
         except Exception as error:  # whatever it is: what was changed so far must be told
-            failure = Failure(step.operation.description, error)
+            failure = Failure(step.operation.description, error, step.operation)
             break
         done.append(step)
     if failure is not None:

@@ -11,8 +11,8 @@ import collections.abc as c
 import dataclasses
 import re
 
-from .tables import load
 from .editions import RELEASES, Release, Windows, generation, is_azure, is_evaluation
+from .tables import load
 
 
 @dataclasses.dataclass(frozen=True)

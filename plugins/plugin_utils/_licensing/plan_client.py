@@ -8,7 +8,7 @@ import dataclasses
 import typing as t
 
 from .changes import Change, Plan, Proof, Step, Target
-from .channels import Application, Channel
+from .channels import ActivationType, Application, Channel, activation_type_enabled
 from .editions import fallback_key, refuse_evaluation
 from .keys import ProductKey
 from .machine import WINDOWS_8_BUILD, Machine, Product
@@ -36,6 +36,8 @@ KEEP = "keep"
 
 #: Channels whose activated licence is worth something: given up only when the user lists them.
 REPLACEABLE = (Channel.MAK, Channel.RETAIL, Channel.OEM, Channel.AVMA, Channel.SUBSCRIPTION)
+#: Channels that lose nothing by another key.
+_WORTHLESS = (Channel.KMS_CLIENT, Channel.KMS_HOST, Channel.UNLICENSED)
 CLOUD_KMS = "cloud_kms"
 #: The KMS hosts that Azure offers to its own virtual machines.
 CLOUD_KMS_HOSTS = ("kms.core.windows.net", "azkms.core.windows.net")
@@ -69,6 +71,7 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     installs = key is not None and (product is None or product.partial_product_key != key.partial)
     leaves_host_role = product is not None and product.is_kms_host
     _refuse_loss(machine, desired, product, installs)
+    _refuse_token(desired, product, installs)
 
     steps: list[Step] = []
     target = desired.target if product is None else Target(desired.target.application, product.id)
@@ -133,19 +136,47 @@ def _refuse_loss(machine: Machine, desired: DesiredClient, product: Product | No
         raise Refusal(
             "product_key: a KMS host becomes a client only with a client key; 'keep' would keep the host key."
         )
-    if installs and product is not None and product.is_licensed and product.channel in REPLACEABLE:
-        channel = product.channel.value
-        if channel not in desired.replace:
-            raise Refusal(
-                f"This machine has an activated {channel} licence ({product.name}, *****-"
-                f"{product.partial_product_key}). It is given up only with replace: [{channel}]."
-            )
+    if product is not None and not installs and product.channel not in (Channel.KMS_CLIENT, Channel.KMS_HOST):
+        raise Refusal(
+            f"product_key: the key that is installed ({product.name}, *****-{product.partial_product_key}) is of the kind"
+            f" {product.channel.value}, with which this machine is no KMS client."
+        )
+    if installs and product is not None and product.is_licensed and product.channel not in _WORTHLESS:
+        _refuse_replacing(product, desired.replace)
     fixed = is_fixed_host(machine)
     leaves_cloud = installs or desired.settings.get("server") is not None
     if fixed.endswith(CLOUD_KMS_HOSTS) and leaves_cloud and CLOUD_KMS not in desired.replace:
         raise Refusal(
             f"This machine is activated by the cloud's own KMS host ({fixed}). It is taken away from it only with"
             f" replace: [{CLOUD_KMS}]."
+        )
+
+
+def _refuse_replacing(product: Product, replace: frozenset[str]) -> None:
+    channel = product.channel.value
+    if channel in replace:
+        return
+    way = (
+        f"It is given up only with replace: [{channel}]."
+        if product.channel in REPLACEABLE
+        else "Remove it with fleetops.kms.product_key (state: absent) if it is to go."
+    )
+    raise Refusal(
+        f"This machine has an activated licence of the kind {channel} ({product.name}, *****-"
+        f"{product.partial_product_key}). {way}"
+    )
+
+
+def _refuse_token(desired: DesiredClient, product: Product | None, installs: bool) -> None:
+    """Windows (and slmgr) activate nothing online that is set to tokens only."""
+    present = (
+        ActivationType.ALL if product is None or installs else activation_type_enabled(product.activation_type_enabled)
+    )
+    wanted = desired.settings.get("activation_type", present.value if present else None)
+    if desired.activate and wanted == ActivationType.TOKEN.value:
+        raise Refusal(
+            "activation_type: a product that is set to token-based activation only cannot be activated by KMS. Choose"
+            " another activation_type, or set activate: false."
         )
 
 

@@ -104,8 +104,13 @@ def _installed_host_product(machine: Machine, desired: DesiredHost) -> Product |
     """The host product that stays, or that the given key replaces; None when there is none yet."""
     hosts = [item for item in machine.host_products if item.application is desired.application]
     if desired.product_key is not None:
-        same = [item for item in hosts if item.partial_product_key == desired.product_key.partial]
-        return same[0] if same else None
+        same = machine.product_by_key(desired.product_key.partial)
+        if same is not None and same not in hosts:
+            raise Refusal(
+                f"product_key: {desired.product_key.masked} is installed already, and it is no KMS host key for"
+                f" {desired.application.value} but of the kind {same.channel.value} ({same.name})."
+            )
+        return same
     if not hosts:
         raise Refusal(
             f"product_key: this machine has no KMS host key for {desired.application.value}, and none was given."

@@ -76,6 +76,7 @@ class Reader:
                 " 2008 R2: its licensing classes lack what is needed. Upgrade it, or manage it with its own slmgr.vbs."
             )
         registry = Registry(self._cim)
+        has_firewall_classes = system.build >= WINDOWS_8_BUILD
         return Machine(
             operating_system=system,
             service=self.service(system),
@@ -83,7 +84,7 @@ class Reader:
             fqdn=read_fqdn(self._cim) if needs.fqdn else None,
             publish_list=parse_list(registry.get(PUBLISH_LIST) or ()) if needs.publish_list else None,
             registry={value.name: registry.get(value) for value in needs.registry},
-            firewall_rules=Firewall(self._cim).rules() if needs.firewall else None,
+            firewall_rules=Firewall(self._cim).rules() if needs.firewall and has_firewall_classes else None,
             search_domains=read_search_domains(self._cim) if needs.search_domains else None,
             events=self._events(needs.events, needs.event_hours, system) if needs.events else None,
         )

@@ -32,7 +32,7 @@ from .reader import Needs, Reader
 #: Seconds for the calls that talk to an activation server or to a KMS host (WinRM's own default maximum).
 LONG_OPERATION = 60.0
 #: Seconds that an unknown outcome is watched for before it is called a failure.
-SETTLE = 90.0
+SETTLE = 60.0
 
 SOFTWARE_PROTECTION = "sppsvc"
 
