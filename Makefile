@@ -96,7 +96,7 @@ format: venv ## Format the Python code
 
 .PHONY: changelog
 changelog: venv ## CHANGELOG.md from changelogs/fragments, for the version of galaxy.yml
-	@$(VENV)/bin/antsibull-changelog release --update-existing
+	@PATH="$(abspath $(VENV))/bin:$$PATH" antsibull-changelog release --update-existing --reload-plugins
 
 .PHONY: clean
 clean: ## Remove all that was made
