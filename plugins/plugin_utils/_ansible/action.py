@@ -17,7 +17,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader imp
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.refusal import Refusal
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import Session
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
-from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import WsmanError
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import TransportError, WsmanError
 
 from .arguments import Arguments, InvalidArguments, product_key
 from .connection import HttpTransport, UnusableConnection, open_transport
@@ -76,8 +76,9 @@ class KmsAction(ActionBase):
             outcome = run(session, planner, check_mode=self._task.check_mode)
         except Refusal as error:
             return refusal_result(str(error), host)
-        except Exception as error:
-            return failure_result(Failure("Reading the machine", error), host, [], None) | {"changes": []}
+        except Exception as error:  # nothing has been sent that changes anything: reading is all that was done
+            doing = "Connecting" if isinstance(error, TransportError) else "Reading the machine"
+            return failure_result(Failure(doing, error), host, [], None) | {"changes": []}
         result = result_of(outcome, host, session, diff=self._task.diff)
         self.complete(result, args, session)
         return result

@@ -50,12 +50,32 @@ class Arguments:
     def validate(self, given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """The arguments with their types and defaults; an option that was not given is None."""
         result = self._validator.validate(dict(given))
+        if result.unsupported_parameters:
+            unknown = ", ".join(
+                sorted(
+                    ".".join(map(str, name)) if isinstance(name, tuple) else str(name)
+                    for name in result.unsupported_parameters
+                )
+            )
+            raise InvalidArguments(f"unknown option {unknown}; there are: {', '.join(self.spec)}")
         if result.error_messages:
             raise InvalidArguments("; ".join(result.error_messages))
-        arguments = dict(result.validated_parameters)
+        arguments: dict[str, t.Any] = _plain(result.validated_parameters)
         for row in self._ranges:
             _check_range(row, arguments.get(row.option))
         return arguments
+
+
+def _plain(value: t.Any) -> t.Any:
+    """The value without the tags that ansible-core 2.19 and later hang on it: they are subclasses of str and int, which
+    for instance a YAML dump refuses."""
+    if isinstance(value, dict):
+        return {str.__str__(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _spec(options: t.Mapping[str, t.Mapping[str, t.Any]]) -> dict[str, t.Any]:

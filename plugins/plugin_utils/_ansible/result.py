@@ -50,6 +50,8 @@ def result_of(outcome: Outcome, host: str, session: Session, *, diff: bool) -> R
     if diff and changes:
         result["diff"] = diff_of(outcome.changes, host, restarts=outcome.plan.restarts)
     if outcome.failure is not None:
+        # A failure is one paragraph to act on; the whole machine beneath it would bury it.
+        del result["kms"], result["verified"]
         result.update(failure_result(outcome.failure, host, changes, session))
     return result
 
@@ -95,7 +97,7 @@ def _explain(error: Exception, hresult: int | None) -> str:
             " show the change. The call is not repeated by itself: run again."
         )
     if isinstance(error, TransportError):
-        return f"{error}."
+        return f"{str(error).rstrip('.')}."
     if hresult is None:
         return str(error)
     code = describe(hresult)

@@ -192,10 +192,11 @@ class Activate:
     """A product activated online (slmgr /ato): against Microsoft, Active Directory or a KMS host, as its key says."""
 
     target: Target
+    what: str = ""
 
     @property
     def description(self) -> str:
-        return f"Activating the {self.target.application.value} product"
+        return f"Activating {self.what or self.target.application.value.capitalize()}"
 
     def perform(self, session: Session) -> None:
         product = self.target.require(session.machine)

@@ -138,8 +138,8 @@ def _refuse_loss(machine: Machine, desired: DesiredClient, product: Product | No
         )
     if product is not None and not installs and product.channel not in (Channel.KMS_CLIENT, Channel.KMS_HOST):
         raise Refusal(
-            f"product_key: the key that is installed ({product.name}, *****-{product.partial_product_key}) is of the kind"
-            f" {product.channel.value}, with which this machine is no KMS client."
+            f"product_key: the key that is installed ({product.name}, *****-{product.partial_product_key}) is of the"
+            f" kind {product.channel.value}, with which this machine is no KMS client."
         )
     if installs and product is not None and product.is_licensed and product.channel not in _WORTHLESS:
         _refuse_replacing(product, desired.replace)
@@ -169,9 +169,8 @@ def _refuse_replacing(product: Product, replace: frozenset[str]) -> None:
 
 def _refuse_token(desired: DesiredClient, product: Product | None, installs: bool) -> None:
     """Windows (and slmgr) activate nothing online that is set to tokens only."""
-    present = (
-        ActivationType.ALL if product is None or installs else activation_type_enabled(product.activation_type_enabled)
-    )
+    allowed = product.activation_type_enabled if product is not None and not installs else 0
+    present = activation_type_enabled(allowed)
     wanted = desired.settings.get("activation_type", present.value if present else None)
     if desired.activate and wanted == ActivationType.TOKEN.value:
         raise Refusal(

@@ -143,7 +143,7 @@ def _activation_step(desired: DesiredHost, installed: Product | None) -> Step | 
     else:
         assert desired.product_key is not None
         target = Target(desired.application, partial_product_key=desired.product_key.partial)
-    return Step(Activate(target), activation_change(target))
+    return Step(Activate(target, "the KMS host key"), activation_change(target))
 
 
 def _registry_steps(machine: Machine, desired: DesiredHost) -> list[Step]:

@@ -211,6 +211,26 @@ def test_what_cannot_be_is_refused_with_its_reason(client: t.Any, wish: DesiredC
         plan_client(client, wish)
 
 
+@pytest.mark.parametrize(
+    ("client", "wish", "words"),
+    [
+        (machine(product("Volume:MAK", "NGGGG")), DesiredClient(product_key=ProductKey(HOST_KEY)), "mak"),
+        (machine(product("Retail", "XXXXX", status=5)), DesiredClient(product_key="keep"), "retail"),
+        (machine(product(VLActivationTypeEnabled=3, status=5)), DesiredClient(), "activation_type"),
+        (machine(product(status=5)), DesiredClient(settings={"activation_type": "token"}), "activation_type"),
+    ],
+)
+def test_what_would_leave_no_kms_client_is_refused(client: t.Any, wish: DesiredClient, words: str) -> None:
+    with pytest.raises(Refusal, match=words):
+        plan_client(client, wish)
+
+
+def test_a_licence_of_a_kind_that_is_not_known_is_never_replaced() -> None:
+    strange = machine(product("Retail", "XXXXX", Description="Strange channel", ProductKeyChannel="Strange"))
+    with pytest.raises(Refusal, match=r"fleetops\.kms\.product_key"):
+        plan_client(strange, DesiredClient(replace=frozenset({"retail", "oem", "mak", "avma", "subscription"})))
+
+
 def test_several_office_products_are_not_guessed_between() -> None:
     second = product("Volume:GVLK", "DRTFM", product_id="office-2", application_id=OFFICE_ID)
     wish = DesiredClient(product_key="keep", target=Target(Application.OFFICE))

@@ -206,6 +206,11 @@ def test_what_cannot_be_is_refused_with_its_reason(host: t.Any, wish: DesiredHos
     assert all(word in str(refusal.value) for word in words)
 
 
+def test_a_key_that_is_there_but_is_no_host_key_is_not_installed_again() -> None:
+    with pytest.raises(Refusal, match=r"NGGGG.*mak"):
+        plan_host(machine(product("Volume:MAK", "NGGGG")), DesiredHost(product_key=ProductKey(HOST_KEY)))
+
+
 def test_an_office_host_key_leaves_windows_alone() -> None:
     wish = DesiredHost(product_key=ProductKey(HOST_KEY), application=Application.OFFICE)
     plan = plan_host(machine(product()), wish)
