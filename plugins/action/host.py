@@ -31,9 +31,8 @@ class ActionModule(KmsAction):
 
     def wish(self, args: dict[str, t.Any]) -> tuple[Needs, Planner]:
         key = product_key(args["product_key"])
-        assert key is None or isinstance(key, ProductKey)
         desired = DesiredHost(
-            product_key=key,
+            product_key=key if isinstance(key, ProductKey) else None,
             application=target(args).application,
             activate=args["activate"],
             publish=_entries(args["publish"]),

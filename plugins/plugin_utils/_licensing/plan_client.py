@@ -68,7 +68,9 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     _refuse_old(machine)
     product = _current_product(machine, desired)
     key = _wanted_key(machine, desired)
-    installs = key is not None and (product is None or product.partial_product_key != key.partial)
+    if product is not None and key is not None and product.partial_product_key == key.partial:
+        key = None  # it is there
+    installs = key is not None
     leaves_host_role = product is not None and product.is_kms_host
     _refuse_loss(machine, desired, product, installs)
     _refuse_token(desired, product, installs)
@@ -77,8 +79,7 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     target = desired.target if product is None else Target(desired.target.application, product.id)
     if leaves_host_role:
         steps += _leave_host_role(machine)
-    if installs:
-        assert key is not None
+    if key is not None:
         system = machine.operating_system
         refuse_evaluation(system.edition_id, system.sku, system.build)
         fallback = fallback_key(product.partial_product_key) if product else None
@@ -104,6 +105,9 @@ def _refuse_old(machine: Machine) -> None:
 
 
 def _current_product(machine: Machine, desired: DesiredClient) -> Product | None:
+    if isinstance(desired.product_key, ProductKey) and desired.target == Target(Application.OFFICE):
+        # A key of Office takes the place of no other: the product is the one that has it.
+        return machine.product_by_key(desired.product_key.partial)
     product = desired.target.find(machine)
     if product is None and desired.target.activation_id:
         raise Refusal(f"activation_id: no product with a key has the activation ID {desired.target.activation_id}.")

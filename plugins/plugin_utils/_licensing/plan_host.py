@@ -138,10 +138,8 @@ def _key_step(machine: Machine, desired: DesiredHost, installed: Product | None)
 def _activation_step(desired: DesiredHost, installed: Product | None) -> Step | None:
     if not desired.activate or (installed is not None and installed.is_licensed):
         return None
-    if installed is not None:
-        target = Target(desired.application, installed.id)
-    else:
-        assert desired.product_key is not None
+    target = Target(desired.application, installed.id if installed else "")
+    if installed is None and desired.product_key is not None:
         target = Target(desired.application, partial_product_key=desired.product_key.partial)
     return Step(Activate(target, "the KMS host key"), activation_change(target))
 

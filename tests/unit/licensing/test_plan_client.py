@@ -238,6 +238,15 @@ def test_several_office_products_are_not_guessed_between() -> None:
         plan_client(machine(CLIENT, OFFICE, second), wish)
 
 
+def test_a_key_of_office_names_its_product_itself() -> None:
+    second = product("Volume:GVLK", "DRTFM", product_id="office-2", application_id=OFFICE_ID)
+    office = Target(Application.OFFICE)
+    there = DesiredClient(product_key=ProductKey("JNRGM-WHDWX-FJJG3-K47QV-DRTFM"), target=office)
+    assert plan_client(machine(CLIENT, OFFICE, second), there).steps == ()
+    new = DesiredClient(product_key=ProductKey("YG9NW-3K39V-2T3HJ-93F3Q-G83KT"), target=office)
+    assert settings(plan_client(machine(CLIENT, OFFICE), new))["product_key"] == ("absent", "*****-G83KT")
+
+
 def test_a_lookup_domain_beside_a_fixed_host_is_said_to_be_without_effect() -> None:
     fixed = machine(CLIENT, KeyManagementServiceMachine="kms1.example.com")
     assert plan_client(fixed, DesiredClient(settings={"lookup_domain": "example.net"})).warnings
