@@ -40,6 +40,7 @@ class DnsServer:
         self.updates = 0
         self._udp: asyncio.DatagramTransport | None = None
         self._tcp: asyncio.Server | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
 
     def add_zone(self, origin: str, **options: t.Any) -> Zone:
         name = dns.name.from_text(origin)
@@ -79,11 +80,15 @@ class DnsServer:
             self._udp.close()
         if self._tcp is not None:
             self._tcp.close()
+        for writer in list(self._connections):
+            writer.close()
+        await asyncio.sleep(0)
         self._udp = self._tcp = None
         self.port = 0
 
     async def _serve_tcp(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         source = writer.get_extra_info("peername")[0]
+        self._connections.add(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 (length,) = struct.unpack("!H", await reader.readexactly(2))
@@ -92,6 +97,7 @@ class DnsServer:
                     break
                 writer.write(struct.pack("!H", len(answer)) + answer)
                 await writer.drain()
+        self._connections.discard(writer)
         writer.close()
 
     # -- messages

@@ -239,8 +239,8 @@ class SoftwareProtection:
             self._machine.registry.set(registry.CURRENT_VERSION, "DigitalProductId", registry.BINARY, list(digest))
         if sku.kind == "csvlk":
             # A new host key takes over at once from one that has gone; only without one does the old part linger.
-            self.roles = [r for r in self.roles if not (r.withdrawn and r.is_windows == sku.is_windows)]
-            self.roles = [r for r in self.roles if r.licence.sku.id != sku.id] + [HostRole(licence)]
+            replaced = {r.licence.sku.id for r in self.roles if r.is_windows and sku.is_windows} | {sku.id}
+            self.roles = [r for r in self.roles if r.licence.sku.id not in replaced] + [HostRole(licence)]
         return licence
 
     def uninstall_key(self, sku_id: str) -> None:
