@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the roles decide about a whole fleet, from hostvars and DNS: the rules themselves are in plugin_utils/_fleet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import role_problems
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import problems, rounds, verdict
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import VARIABLES, DeclaredHost, declare
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import judge_records
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.finding import Kind, Severity, lines, soften
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import Reading, reading_of
+
+try:
+    from ansible.utils.unsafe_proxy import wrap_var
+except ImportError:  # where text is no template unless it is tagged as one, nothing needs wrapping
+
+    def wrap_var(value: Any) -> Any:
+        """Return the value."""
+        return value
+
+
+# What the roles keep of each machine during a run.
+DECLARED = "_kms_host_declared"
+READ = "_kms_verify_read"
+RESULTS = ("_kms_host_result", "_kms_client_result")
+CLIENT_RESULT = "_kms_client_result"
+
+_Filter = Callable[..., Any]
+
+
+def _filter(function: _Filter) -> _Filter:
+    """Make a filter of a function: a ValueError is the user's, and text from machines or DNS is never a template."""
+
+    @wraps(function)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return wrap_var(function(*args, **kwargs))
+        except ValueError as error:
+            raise AnsibleFilterError(f"fleetops.kms.{function.__name__}: {error}") from error
+
+    return run
+
+
+@_filter
+def declared_host(variables: Mapping[str, Any], name: str, fqdn: str | None = None) -> dict[str, Any]:
+    """Return what the variables of the role kms_host declare of one host."""
+    return declare(name, variables, fqdn).as_dict()
+
+
+@_filter
+def declared_hosts(hostvars: Mapping[str, Any], names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return what the inventory declares of hosts."""
+    return [_declared(hostvars, name).as_dict() for name in names]
+
+
+def _declared(hostvars: Mapping[str, Any], name: str) -> DeclaredHost:
+    variables = hostvars[name]
+    kept = variables.get(DECLARED)
+    if kept:
+        return DeclaredHost.from_dict(kept)
+    read = _part(variables.get(READ), "kms")
+    given = {key: variables[key] for key in VARIABLES if key in variables}
+    return declare(name, given, read.get("fqdn"))
+
+
+def _part(result: Any, name: str) -> Mapping[str, Any]:
+    value = result.get(name) if isinstance(result, Mapping) else None
+    return value if isinstance(value, Mapping) else {}
+
+
+@_filter
+def input_check(hostvars: Mapping[str, Any], hosts: Sequence[str], clients: Sequence[str]) -> dict[str, list[str]]:
+    """Return what is wrong with the input of hosts and clients, and what is worth saying."""
+    found: list[str] = []
+    notes: list[str] = []
+    for role, names in (("kms_host", hosts), ("kms_client", clients)):
+        wrong, doubtful = role_problems(role, {name: hostvars[name] for name in names})
+        found += wrong
+        notes += doubtful
+    if not found:
+        declared = [_declared(hostvars, name) for name in hosts]
+        found += problems.clashes(declared, clients)
+        notes += problems.notes(declared)
+    return {"problems": found, "notes": notes}
+
+
+@_filter
+def record_findings(
+    records: Any, declared: Sequence[Mapping[str, Any]], deployed: Iterable[str], changing: Iterable[str] = ()
+) -> dict[str, list[str]]:
+    """Return, as lines, which records of the deployed hosts DNS does not have yet, and what else is not as declared."""
+    found = judge_records(records_of(records), [DeclaredHost.from_dict(item) for item in declared])
+    own = set(deployed)
+    found = [item for item in found if not item.machines or own & set(item.machines)]
+    found = soften(found, set(changing))
+    waiting = [item for item in found if item.kind in (Kind.MISSING, Kind.DIFFERENT) and item.severity is Severity.FAIL]
+    return {"waiting": lines(waiting), "other": lines([item for item in found if item not in waiting])}
+
+
+@_filter
+def domains_to_ask(
+    declared: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Any], clients: Iterable[str]
+) -> list[str]:
+    """Return the domains whose records matter to the hosts and clients."""
+    hosts = [DeclaredHost.from_dict(item) for item in declared]
+    return verdict.domains_to_ask(hosts, (_reading(hostvars, name) for name in clients))
+
+
+def _reading(hostvars: Mapping[str, Any], name: str) -> Reading:
+    return reading_of(name, hostvars[name].get(READ))
+
+
+@_filter
+def host_endpoints(records: Any, declared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return where to reach each host: at the addresses of its name, or by its name."""
+    addresses: dict[str, list[str]] = {}
+    for record in records:
+        addresses.setdefault(record["target"], []).extend(record.get("addresses") or ())
+    return [
+        {"name": host["name"], "address": address, "port": host["port"]}
+        for host in declared
+        if host["fqdn"]
+        for address in dict.fromkeys(addresses.get(host["fqdn"]) or [host["fqdn"]])
+    ]
+
+
+@_filter
+def findings(
+    hostvars: Mapping[str, Any],
+    declared: Sequence[Mapping[str, Any]],
+    hosts: Iterable[str],
+    clients: Iterable[str],
+    records: Any = (),
+    probes: Sequence[Mapping[str, Any]] = (),
+    check_mode: bool = False,
+) -> dict[str, Any]:
+    """Return the verification of a fleet: findings, their table, the table of records, and counts."""
+    hosts, clients = list(hosts), list(clients)
+    fleet = verdict.Fleet(
+        hosts=[DeclaredHost.from_dict(item) for item in declared],
+        readings={name: _reading(hostvars, name) for name in hosts},
+        clients=[_reading(hostvars, name) for name in clients],
+        records=list(dict.fromkeys(records_of(records))),
+        probes=probes,
+        changing={name for name in (*hosts, *clients) if check_mode and _would_change(hostvars[name])},
+        aliases={address for record in records for address in record.get("addresses") or ()},
+    )
+    return verdict.verdict(fleet)
+
+
+def _would_change(variables: Mapping[str, Any]) -> bool:
+    return any(bool((variables.get(name) or {}).get("changes")) for name in RESULTS)
+
+
+@_filter
+def waiting_clients(
+    hostvars: Mapping[str, Any], names: Iterable[str], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return which clients wait for the count of their KMS host, and whether to ask it once more.
+
+    ``before`` is what the filter returned after the round before: only who waited then was asked since.
+    """
+    names = list(before["waiting"] if before else names)
+    asked = before["asked"] if before else len(names)
+    now = rounds.Round.of({name: hostvars[name].get(CLIENT_RESULT) for name in names})
+    return {
+        "asked": asked,
+        "waiting": dict(now.waiting),
+        "again": rounds.is_worth_another(now, rounds.Round(before["waiting"]) if before else None),
+        "summary": rounds.summary(now, asked),
+    }
+
+
+class FilterModule:
+    """Hand the filters to Ansible."""
+
+    def filters(self) -> dict[str, _Filter]:
+        """Return the filters by their names."""
+        filters = (
+            declared_host,
+            declared_hosts,
+            domains_to_ask,
+            findings,
+            host_endpoints,
+            input_check,
+            record_findings,
+            waiting_clients,
+        )
+        return {function.__name__: function for function in filters}

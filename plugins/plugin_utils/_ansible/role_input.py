@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The input of a role for many machines at once, checked by the role's own argument spec."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import typing as t
+from collections.abc import Mapping
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey, ProductKeyError
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import CLIENT_SETUP, KEEP
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import CLIENT_SETTINGS, HOST_SETTINGS
+
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ROLES = os.path.join(os.path.dirname(__file__), "..", "..", "..", "roles")
+
+#: What a spec cannot say: the lowest and the highest of a number. Priorities and weights are checked by ``declare``.
+RANGES = {
+    **{f"kms_host_{row.option}": (row.minimum, row.maximum) for row in HOST_SETTINGS if row.maximum is not None},
+    **{f"kms_client_{row.option}": (row.minimum, row.maximum) for row in CLIENT_SETTINGS if row.maximum is not None},
+    "kms_host_verify_retries": (0, 10_000),
+    "kms_host_verify_delay": (0, 3_600),
+}
+
+Machines = Mapping[str, Mapping[str, t.Any]]
+
+
+def role_problems(role: str, machines: Machines) -> tuple[list[str], list[str]]:
+    """Return what is wrong with the variables of machines, and what is doubtful, each said once for all of them."""
+    spec = _spec_of(role)
+    validator = ArgumentSpecValidator(spec)
+    wrong: dict[str, list[str]] = {}
+    doubtful: dict[str, list[str]] = {}
+    for name, variables in machines.items():
+        for text in _problems(role, name, spec, validator, variables):
+            wrong.setdefault(text, []).append(name)
+        for text in _misspelled(role, spec, variables):
+            doubtful.setdefault(text, []).append(name)
+    return [_line(*item) for item in wrong.items()], [_line(*item) for item in doubtful.items()]
+
+
+def _line(text: str, names: list[str]) -> str:
+    named = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"{named}: {text}"
+
+
+def _spec_of(role: str) -> dict[str, dict[str, t.Any]]:
+    with open(os.path.join(_ROLES, role, "meta", "argument_specs.yml"), encoding="utf-8") as file:
+        document = yaml.load(file, Loader=_LOADER)
+    options: dict[str, dict[str, t.Any]] = document["argument_specs"]["main"]["options"]
+    return options
+
+
+def _problems(
+    role: str, name: str, spec: Mapping[str, t.Any], validator: ArgumentSpecValidator, variables: Mapping[str, t.Any]
+) -> list[str]:
+    provided: dict[str, t.Any] = {}
+    problems = []
+    for option, argument in spec.items():
+        try:
+            if option in variables:
+                provided[option] = variables[option]
+        except Exception as error:  # a template that cannot be filled in
+            why = "" if argument.get("no_log") else f": {error}"
+            problems.append(f"{option} cannot be worked out{why}")
+    problems += _invalid(spec, validator, provided)
+    problems += [text for option, value in provided.items() if (text := _out_of_range(option, value))]
+    problems += _key_problems(provided)
+    if role == "kms_host" and not problems:
+        try:
+            declare(name, provided)
+        except (TypeError, ValueError) as error:
+            problems.append(str(error))
+    return problems
+
+
+def _invalid(spec: Mapping[str, t.Any], validator: ArgumentSpecValidator, provided: dict[str, t.Any]) -> list[str]:
+    """What the spec refuses. A message about a secret could repeat it, so it says only that."""
+    messages: list[str] = validator.validate(provided).error_messages
+    secrets = [option for option, argument in spec.items() if argument.get("no_log")]
+    hidden = {option for option in secrets for text in messages if option in text}
+    return [text for text in messages if not any(option in text for option in hidden)] + [
+        f"{option} is not of the type that it must have" for option in sorted(hidden)
+    ]
+
+
+def _out_of_range(option: str, value: t.Any) -> str:
+    lowest, highest = RANGES.get(option, (None, None))
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        return ""  # the spec has said so, or the variable is null and so not given
+    if lowest is None or highest is None or lowest <= number <= highest:
+        return ""
+    return f"{option}: {number} is out of range, it accepts {lowest} to {highest}"
+
+
+def _key_problems(provided: Mapping[str, t.Any]) -> list[str]:
+    problems = []
+    for option in ("kms_host_product_key", "kms_client_product_key"):
+        key = provided.get(option)
+        if (
+            not isinstance(key, str)
+            or not key
+            or (option == "kms_client_product_key" and key.strip().lower() in (CLIENT_SETUP, KEEP))
+        ):
+            continue
+        try:
+            ProductKey(key)
+        except ProductKeyError as error:
+            problems.append(f"{option}: {error}")
+    return problems
+
+
+def _misspelled(role: str, spec: Mapping[str, t.Any], variables: Mapping[str, t.Any]) -> list[str]:
+    """Variables that look much like one of the role, but are none."""
+    others = [name for name in variables if name.startswith(f"{role}_") and name not in spec]
+    near = [(name, difflib.get_close_matches(name, spec, n=1, cutoff=0.85)) for name in others]
+    return [f"{name} is no variable of the role {role}; is {match[0]} meant?" for name, match in near if match]

@@ -1,0 +1,204 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What was read of the KMS hosts beside what is declared of them."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import domain_of_term
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import LicenseStatus
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes import describe
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.editions import RELEASES, generation
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import HOST_KEYS, host_key_of, serves
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import format_entry, parse_list, same_list
+
+from .declared import DeclaredHost
+from .finding import Finding, Kind, fail, warn
+from .reading import Reading
+
+#: Events of a KMS host: publishing in DNS failed (with HRESULT and domain), and succeeded (with the domain).
+PUBLISH_FAILED = 12293
+PUBLISHED = 12294
+
+
+def judge_host(host: DeclaredHost, reading: Reading, peers: c.Sequence[DeclaredHost]) -> list[Finding]:
+    """Return what is wrong with a KMS host by its own account; ``peers`` are all declared hosts."""
+    if reading.problem:
+        return [fail(Kind.NOT_READ, host.name, f"could not be read: {reading.problem}", host.name)]
+    products = reading.products("kms_host")
+    if not products:
+        return [fail(Kind.NO_HOST_KEY, host.name, "has no KMS host key", host.name)]
+    findings = [
+        fail(Kind.NOT_ACTIVATED, host.name, f"{_product(product)} is not activated: it answers no client", host.name)
+        for product in products
+        if not _licensed(product)
+    ]
+    findings += _judge_list(host, reading)
+    findings += [item for product in filter(_licensed, products) for item in _judge_count(host, product, peers)]
+    return findings
+
+
+def _judge_list(host: DeclaredHost, reading: Reading) -> list[Finding]:
+    texts = reading.kms.get("publish_list")
+    if texts is None or same_list(parse_list(texts), host.publish):
+        return []
+    has = "; ".join(texts) or "nothing"
+    declared = "; ".join(map(format_entry, host.publish)) or "nothing"
+    return [warn(Kind.PUBLISH_LIST, host.name, f"its publish list has {has}, declared is {declared}", host.name)]
+
+
+def _judge_count(host: DeclaredHost, product: c.Mapping[str, t.Any], peers: c.Sequence[DeclaredHost]) -> list[Finding]:
+    count, required = product.get("current_count"), product.get("required_count")
+    if count is None or required is None or count >= required:
+        return []
+    told = f"{_product(product)} has counted {count} of {required}"
+    if is_failover(host, peers):
+        text = f"{told}: it is asked only when the primary is down, and would then first have to count"
+        return [warn(Kind.NO_COUNT, host.name, text, host.name)]
+    return [
+        warn(Kind.BELOW_THRESHOLD, host.name, f"{told}: it turns clients down until it has counted enough", host.name)
+    ]
+
+
+def is_failover(host: DeclaredHost, peers: c.Sequence[DeclaredHost]) -> bool:
+    """Whether another host is asked before this one in each of its domains, so that it collects no count meanwhile."""
+    best: dict[str, int] = {}
+    for record in (record for peer in peers for record in peer.wanted):
+        best[record.domain] = min(record.priority, best.get(record.domain, record.priority))
+    return bool(host.wanted) and all(best[record.domain] < record.priority for record in host.wanted)
+
+
+def refusals_of(host: DeclaredHost, reading: Reading) -> dict[str, str]:
+    """Return, by domain, why the last attempt of the host to publish itself failed (event 12293 after any 12294).
+
+    Event 12293 has HRESULT and domain, 12294 the domain (Volume Activation Technical Reference, troubleshooting). An
+    event that names no declared domain counts for all of them.
+    """
+    last = {domain: event for event in _events(reading) for domain in _domains_of(event, host)}
+    return {
+        domain: f"{host.name} was refused (event {PUBLISH_FAILED}{_code(event)})"
+        for domain, event in last.items()
+        if event.get("code") == PUBLISH_FAILED
+    }
+
+
+def judge_publishing(host: DeclaredHost, reading: Reading, present: c.Collection[str]) -> list[Finding]:
+    """Return what the events say of the domains where a record is ``present``; elsewhere DNS itself says it."""
+    if reading.problem or not reading.products("kms_host"):
+        return []
+    refusals = refusals_of(host, reading)
+    findings = [
+        fail(Kind.PUBLISHING_REFUSED, host.name, f"{domain}: {reason}; the record there is from before", host.name)
+        for domain, reason in sorted(refusals.items())
+        if domain in present
+    ]
+    if reading.kms.get("events") is None or reading.kms.get("dns_publishing") is False:
+        return findings
+    told = {domain for event in _events(reading) for domain in _domains_of(event, host)}
+    silent = sorted({record.domain for record in host.wanted} & set(present) - told)
+    if silent:
+        text = f"no event tells that it published itself lately ({PUBLISHED}) in {', '.join(silent)}"
+        findings.append(warn(Kind.PUBLISHING_UNPROVEN, host.name, text, host.name))
+    return findings
+
+
+def _events(reading: Reading) -> list[c.Mapping[str, t.Any]]:
+    """The publishing events, oldest first."""
+    events = reading.kms.get("events") or ()
+    return [event for event in events if event.get("code") in (PUBLISH_FAILED, PUBLISHED)]
+
+
+def _domains_of(event: c.Mapping[str, t.Any], host: DeclaredHost) -> set[str]:
+    declared = {record.domain for record in host.wanted}
+    named = {domain for text in event.get("fields") or () if (domain := _domain(str(text))) in declared}
+    return named or declared
+
+
+def _domain(text: str) -> str:
+    try:
+        return domain_of_term(text)
+    except ValueError:
+        return ""
+
+
+def _code(event: c.Mapping[str, t.Any]) -> str:
+    """The HRESULT among an event's fields with its name and meaning; nothing when there is none."""
+    for text in event.get("fields") or ():
+        try:
+            number = int(str(text), 0) & 0xFFFFFFFF
+        except ValueError:
+            continue
+        if number & 0x80000000:
+            code = describe(number)
+            return f", {' '.join(filter(None, (code.hex, code.symbol)))}: {code.meaning} {code.hint}".rstrip(" .:")
+    return ""
+
+
+def judge_generations(host: DeclaredHost, reading: Reading, clients: c.Iterable[Reading]) -> list[Finding]:
+    """Return which releases of Windows in the fleet are too new for the Windows host key of a host.
+
+    Only KMS clients count: what has another licence, or is activated through Active Directory, never asks the host.
+    """
+    keys = [
+        key
+        for product in reading.products("kms_host")
+        if product.get("application") == "windows" and (key := host_key_of(product.get("description")))
+    ]
+    if not keys:
+        return []
+    too_new: dict[str, list[str]] = {}
+    for client in clients:
+        release = generation(
+            int(client.kms.get("build") or 0), bool(client.kms.get("is_server")), client.kms.get("edition_id")
+        )
+        asks = client.kms.get("role") == "kms_client" and client.kms.get("activation_type") != "ad"
+        if asks and release and all(serves(key, release.id) is False for key in keys):
+            too_new.setdefault(release.id, []).append(client.name)
+    names = " and ".join(HOST_KEYS[key].name for key in keys)
+    return [
+        fail(
+            Kind.HOST_KEY_TOO_OLD,
+            host.name,
+            f"its host key for {names} activates no {RELEASES[release].name} ({len(machines)} in the fleet)",
+            *machines,
+        )
+        for release, machines in too_new.items()
+    ]
+
+
+def judge_ports(host: DeclaredHost, probes: c.Iterable[c.Mapping[str, t.Any]]) -> list[Finding]:
+    """Return whether a host's port could be reached from the controller: at one of its addresses is enough."""
+    own = [probe for probe in probes if probe.get("name") == host.name]
+    if not own or any(probe.get("reachable") for probe in own):
+        return []
+    tried = "; ".join(f"{probe.get('address')}: {probe.get('error')}" for probe in own)
+    return [
+        warn(Kind.PORT_CLOSED, host.name, f"TCP {host.port} was not reached from the controller ({tried})", host.name)
+    ]
+
+
+def describe_host(host: DeclaredHost, reading: Reading | None) -> str:
+    """A few words on a host for the table of records."""
+    if reading is None:
+        return f"{host.rank}, not looked at"
+    if reading.problem:
+        return f"{host.rank}, could not be read"
+    products = reading.products("kms_host")
+    if not products:
+        return f"{host.rank}, has no KMS host key"
+    words = [host.rank, "activated" if all(map(_licensed, products)) else "NOT ACTIVATED"]
+    for product in products:
+        count, required = product.get("current_count"), product.get("required_count")
+        if count is not None and required is not None:
+            words.append(f"{count} counted" if count >= required else f"{count} of {required} clients counted")
+    return ", ".join(words)
+
+
+def _licensed(product: c.Mapping[str, t.Any]) -> bool:
+    return product.get("license_status") == LicenseStatus.LICENSED
+
+
+def _product(product: c.Mapping[str, t.Any]) -> str:
+    return "Office" if product.get("application") == "office" else "Windows"
