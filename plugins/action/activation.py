@@ -9,14 +9,13 @@ import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action import KmsAction, target
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments, confirmation_id
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Planner
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Outcome, Planner
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_activation import (
     DesiredActivation,
     needs_of,
     plan_activation,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import Session
 
 
 class ActionModule(KmsAction):
@@ -26,6 +25,6 @@ class ActionModule(KmsAction):
         desired = DesiredActivation(target(args), args["force"], confirmation_id(args["confirmation_id"]))
         return needs_of(desired), lambda machine: plan_activation(machine, desired)
 
-    def complete(self, result: dict[str, t.Any], args: dict[str, t.Any], session: Session) -> None:
-        product = target(args).find(session.machine)
+    def complete(self, result: dict[str, t.Any], args: dict[str, t.Any], outcome: Outcome) -> None:
+        product = target(args).find(outcome.after)
         result["installation_id"] = product.installation_id if product else None

@@ -8,8 +8,14 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action import KmsAction, target
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments, given, product_key
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Planner
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import (
+    Arguments,
+    given,
+    host_and_port,
+    product_key,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.conversion import published_as
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Outcome, Planner
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import (
     KEEP,
     DesiredClient,
@@ -18,6 +24,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_clien
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_key import CLIENT_SETUP
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.report import report
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import CLIENT_SETTINGS
 
 
@@ -32,5 +39,13 @@ class ActionModule(KmsAction):
             activate=args["activate"],
             replace=frozenset(args["replace"]),
             convert_host=args["convert_host"],
+            activate_against=host_and_port("activate_against", args["activate_against"]),
+            clear_publish_list=args["clear_publish_list"],
         )
         return needs_of(desired), lambda machine: plan_client(machine, desired)
+
+    def complete(self, result: dict[str, t.Any], args: dict[str, t.Any], outcome: Outcome) -> None:
+        if args["convert_host"]:
+            result["published_as"] = published_as(outcome.before)
+            if outcome.changes:
+                result["kms_before"] = report(outcome.before)

@@ -10,9 +10,8 @@ import typing as t
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action import KmsAction
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments, Range
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Plan
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Planner
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Outcome, Planner
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import Session
 
 
 class ActionModule(KmsAction):
@@ -30,7 +29,7 @@ class ActionModule(KmsAction):
         )
         return needs, lambda machine: Plan()
 
-    def complete(self, result: dict[str, t.Any], args: dict[str, t.Any], session: Session) -> None:
+    def complete(self, result: dict[str, t.Any], args: dict[str, t.Any], outcome: Outcome) -> None:
         """What tells of changes has no place in the result of a module that makes none."""
         for name in ("changes", "verified", "restarted"):
             result.pop(name, None)

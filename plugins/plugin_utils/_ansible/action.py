@@ -11,7 +11,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Target
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Application
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.editions import is_published
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Failure, Planner, run
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Failure, Outcome, Planner, run
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs, Reader
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.refusal import Refusal
@@ -38,7 +38,7 @@ class KmsAction(ActionBase):
         """What must be read, and the pure function that plans from it. Raises InvalidArguments or Refusal."""
         raise TypeError(f"{type(self).__name__} does not say what it wishes")
 
-    def complete(self, result: Result, args: dict[str, t.Any], session: Session) -> None:
+    def complete(self, result: Result, args: dict[str, t.Any], outcome: Outcome) -> None:
         """Add to the result what only this module tells."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, t.Any] | None = None) -> Result:
@@ -80,7 +80,7 @@ class KmsAction(ActionBase):
             doing = "Connecting" if isinstance(error, TransportError) else "Reading the machine"
             return failure_result(Failure(doing, error), host, [], None) | {"changes": []}
         result = result_of(outcome, host, session, diff=self._task.diff)
-        self.complete(result, args, session)
+        self.complete(result, args, outcome)
         return result
 
     def refuse_unencrypted(self, transport: HttpTransport, args: dict[str, t.Any]) -> None:

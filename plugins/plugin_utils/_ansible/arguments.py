@@ -13,6 +13,7 @@ import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey, ProductKeyError
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MODULES = os.path.join(os.path.dirname(__file__), "..", "..", "modules")
@@ -123,3 +124,14 @@ def confirmation_id(text: str | None) -> str:
     if digits and not (digits.isdigit() and digits.isascii()):
         raise InvalidArguments("confirmation_id: it accepts digits only, with or without blanks and dashes")
     return digits
+
+
+def host_and_port(option: str, text: str | None) -> tuple[str, int] | None:
+    """``name``, ``name:port``, ``[v6]`` or ``[v6]:port`` as name and port; None when nothing was given."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]]+)(?::(\d{1,5}))?", text.strip())
+    port = int(match.group(2) or DEFAULT_PORT) if match else 0
+    if match is None or not 1 <= port <= 65535:
+        raise InvalidArguments(f"{option}: it accepts a name or an address, with or without :port (1 to 65535)")
+    return match.group(1), port

@@ -10,6 +10,7 @@ import typing as t
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import Event
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import FirewallRule
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import OperatingSystem
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance
 
 from .channels import Application, Channel, application_of, channel_of
@@ -19,6 +20,9 @@ from .publish import PublishEntry
 NOT_APPLICABLE = 0xFFFFFFFF
 
 LICENSED = 1
+
+#: TCP port of the Key Management Service (Microsoft, "KMS activation planning").
+DEFAULT_PORT = 1688
 
 WINDOWS_7_BUILD = 7600
 WINDOWS_8_BUILD = 9200
@@ -134,7 +138,7 @@ class Machine:
     products: tuple[Product, ...]
     fqdn: str | None = None
     publish_list: tuple[PublishEntry, ...] | None = None
-    registry: t.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
+    registry: t.Mapping[RegistryValue, t.Any] = dataclasses.field(default_factory=dict)
     firewall_rules: tuple[FirewallRule, ...] | None = None
     search_domains: tuple[str, ...] | None = None
     events: tuple[Event, ...] | None = None

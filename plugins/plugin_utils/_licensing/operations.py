@@ -16,7 +16,7 @@ from .changes import Target
 from .channels import Application, Channel
 from .codes import SL_E_VL_NOT_ENOUGH_COUNT, describe
 from .keys import ProductKey
-from .machine import Machine, Product
+from .machine import DEFAULT_PORT, Machine, Product, number, text
 from .reader import EVENT_REQUEST_SENT, EVENT_RESPONSE, HOST_VERSION, HOST_VERSION_32
 from .session import LONG_OPERATION, Session
 
@@ -120,13 +120,15 @@ class InstallKey:
     """A product key installed (slmgr /ipk) and proven to be of the kind that was expected.
 
     ``expected`` is the channel that the key must turn out to have; what kind a key is cannot be told from its
-    characters. ``fallback`` is the published client key that goes back if it is of another kind.
+    characters. ``fallback`` is the published client key that goes back if it is of another kind. ``keeps_mark``
+    leaves KeyManagementServiceVersion to the rest of the plan.
     """
 
     key: ProductKey
     application: Application = Application.WINDOWS
     expected: Channel | None = None
     fallback: ProductKey | None = None
+    keeps_mark: bool = False
 
     @property
     def description(self) -> str:
@@ -149,7 +151,8 @@ class InstallKey:
         )
         session.call_service("RefreshLicenseStatus")
         session.read_again()
-        keep_host_version(session)
+        if not self.keeps_mark:
+            keep_host_version(session)
 
     def _undo(self, session: Session, before: Machine, product: Product) -> None:
         known = {item.id for item in before.products}
@@ -178,13 +181,15 @@ class UninstallKey:
     """A product key removed from one product (slmgr /upk with the activation ID)."""
 
     target: Target
+    keeps_mark: bool = False
     description: str = "Removing the product key"
 
     def perform(self, session: Session) -> None:
         session.call_product(self.target.require(session.machine), "UninstallProductKey")
         session.call_service("RefreshLicenseStatus")
         session.read_again()
-        keep_host_version(session)
+        if not self.keeps_mark:
+            keep_host_version(session)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -215,6 +220,43 @@ class Activate:
             return
         session.call_service("RefreshLicenseStatus")
         _require_licensed(session, target)
+
+
+@dataclasses.dataclass(frozen=True)
+class ActivateAgainst:
+    """A KMS client activated against one named host, once: where it looks for its host is put back, come what may.
+
+    A machine whose own resolver still sees rogue hosts would ask those.
+    """
+
+    target: Target
+    server: str
+    port: int
+
+    @property
+    def description(self) -> str:
+        return f"Activating {self.target.application.value.capitalize()} against {self.server}:{self.port}"
+
+    def perform(self, session: Session) -> None:
+        service = session.machine.service
+        server = text(service, "KeyManagementServiceMachine")
+        port = number(service, "KeyManagementServicePort") or 0
+        session.call_service("SetKeyManagementServiceMachine", {"MachineName": self.server})
+        try:
+            session.call_service("SetKeyManagementServicePort", {"PortNumber": self.port})
+            Activate(self.target).perform(session)
+        finally:
+            self._put_back(session, server, port)
+            session.read_again()
+
+    @staticmethod
+    def _put_back(session: Session, server: str, port: int) -> None:
+        if server:
+            session.call_service("SetKeyManagementServiceMachine", {"MachineName": server})
+            session.call_service("SetKeyManagementServicePort", {"PortNumber": port or DEFAULT_PORT})
+            return
+        session.call_service("ClearKeyManagementServiceMachine")
+        session.call_service("ClearKeyManagementServicePort")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,30 +7,24 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
-from .changes import Change, Plan, Proof, Step, Target
+from .changes import Change, Plan, Step, Target
 from .channels import ActivationType, Application, Channel, activation_type_enabled
+from .conversion import CONVERSION_NEEDS, Leaving, clear_publish_list
 from .editions import fallback_key, refuse_evaluation
 from .keys import ProductKey
 from .machine import WINDOWS_8_BUILD, Machine, Product
 from .operations import (
     Activate,
+    ActivateAgainst,
     InstallKey,
     ProductMethod,
     ServiceMethod,
-    StartSoftwareProtection,
     StopSoftwareProtection,
-    WriteValue,
 )
-from .plan_key import CLIENT_SETUP, activation_change, key_change, published_client_key
+from .plan_key import CLIENT_SETUP, activation_change, key_change, published_client_key, uninstall_step
 from .reader import Needs
 from .refusal import Refusal
-from .settings import (
-    CLIENT_SETTINGS,
-    DEFAULT_PORT,
-    ClientSetting,
-    host_setting,
-    is_fixed_host,
-)
+from .settings import CLIENT_SETTINGS, ClientSetting, is_fixed_host
 
 KEEP = "keep"
 
@@ -53,46 +47,78 @@ class DesiredClient:
     activate: bool = True
     replace: frozenset[str] = frozenset()
     convert_host: bool = False
+    #: Name (or address) and port of the KMS host to activate against, once; it is not kept.
+    activate_against: tuple[str, int] | None = None
+    clear_publish_list: bool = False
 
 
 def needs_of(desired: DesiredClient) -> Needs:
-    converts = desired.convert_host
-    return Needs(edition=True, fqdn=converts, publish_list=converts)
+    if desired.convert_host:
+        return dataclasses.replace(CONVERSION_NEEDS, edition=True)
+    return Needs(edition=True, fqdn=desired.clear_publish_list, publish_list=desired.clear_publish_list)
 
 
 def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     """Key first, then the settings of the product that it brings, then the activation.
 
-    Raises Refusal when the machine would lose something that the user did not offer: a licence or the host role.
+    With ``convert_host`` the host role is left around that, see ``conversion``. Raises Refusal when the machine would
+    lose something that the user did not offer: a licence or the host role.
     """
     _refuse_old(machine)
     product = _current_product(machine, desired)
-    key = _wanted_key(machine, desired)
+    _refuse_host(desired, product)
+    key = _wanted_key(machine, desired, product)
     if product is not None and key is not None and product.partial_product_key == key.partial:
         key = None  # it is there
-    installs = key is not None
-    leaves_host_role = product is not None and product.is_kms_host
-    _refuse_loss(machine, desired, product, installs)
-    _refuse_token(desired, product, installs)
+    _refuse_loss(machine, desired, product, key)
+    _refuse_token(desired, product, installs=key is not None)
 
-    steps: list[Step] = []
+    uninstalls = key is None and product is not None and product.is_kms_host
+    leaving = Leaving.of(machine, product, wanted=desired.convert_host)
     target = desired.target if product is None else Target(desired.target.application, product.id)
-    if leaves_host_role:
-        steps += _leave_host_role(machine)
+    steps: list[Step] = leaving.before_key()
     if key is not None:
-        system = machine.operating_system
-        refuse_evaluation(system.edition_id, system.sku, system.build)
-        fallback = fallback_key(product.partial_product_key) if product else None
-        operation = InstallKey(key, desired.target.application, expected=Channel.KMS_CLIENT, fallback=fallback)
-        steps.append(Step(operation, key_change(product, key)))
+        steps.append(_key_step(machine, desired, product, key, leaving))
         target = Target(desired.target.application, partial_product_key=key.partial)
-    if leaves_host_role:
-        # The host part goes on answering until the service has been restarted.
-        steps += [Step(StopSoftwareProtection()), Step(StartSoftwareProtection())]
-    steps += _setting_steps(machine, desired, None if installs else product, target)
-    if desired.activate and (installs or product is None or not product.is_licensed):
-        steps.append(Step(Activate(target), activation_change(target)))
-    return Plan(steps=tuple(steps), warnings=_warnings(machine, desired), restarts=leaves_host_role)
+    elif uninstalls:
+        steps.append(uninstall_step(target, product, keeps_mark=leaving.ends))
+    steps += leaving.after_key()
+    if not uninstalls:
+        steps += _setting_steps(machine, desired, None if key is not None else product, target)
+        steps += _activation_steps(desired, product, key, target)
+    if desired.clear_publish_list:
+        steps += clear_publish_list(machine, leaving)
+    return Plan(
+        steps=tuple(steps),
+        warnings=(*_warnings(machine, desired), *leaving.warnings),
+        restarts=any(isinstance(step.operation, StopSoftwareProtection) for step in steps),
+    )
+
+
+def _key_step(
+    machine: Machine, desired: DesiredClient, product: Product | None, key: ProductKey, leaving: Leaving
+) -> Step:
+    system = machine.operating_system
+    refuse_evaluation(system.edition_id, system.sku, system.build)
+    fallback = fallback_key(product.partial_product_key) if product else None
+    operation = InstallKey(
+        key,
+        desired.target.application,
+        expected=Channel.KMS_CLIENT,
+        fallback=fallback,
+        keeps_mark=leaving.is_host and leaving.ends,
+    )
+    return Step(operation, key_change(product, key))
+
+
+def _activation_steps(
+    desired: DesiredClient, product: Product | None, key: ProductKey | None, target: Target
+) -> list[Step]:
+    if not desired.activate or (key is None and product is not None and product.is_licensed):
+        return []
+    against = desired.activate_against
+    operation = ActivateAgainst(target, *against) if against else Activate(target)
+    return [Step(operation, activation_change(target))]
 
 
 def _refuse_old(machine: Machine) -> None:
@@ -114,10 +140,12 @@ def _current_product(machine: Machine, desired: DesiredClient) -> Product | None
     return product
 
 
-def _wanted_key(machine: Machine, desired: DesiredClient) -> ProductKey | None:
+def _wanted_key(machine: Machine, desired: DesiredClient, product: Product | None) -> ProductKey | None:
     """The key that the machine is to have; None keeps what is there."""
     if isinstance(desired.product_key, ProductKey):
         return desired.product_key
+    if desired.convert_host and desired.target.application is Application.OFFICE and _is_host(product):
+        return None  # an Office host key just goes: the Office that the machine itself may use has its own product
     if desired.product_key == KEEP:
         if desired.target.find(machine) is None:
             raise Refusal("product_key: 'keep' was given, but there is no product key on this machine to keep.")
@@ -130,13 +158,22 @@ def _wanted_key(machine: Machine, desired: DesiredClient) -> ProductKey | None:
     return published_client_key(machine)
 
 
-def _refuse_loss(machine: Machine, desired: DesiredClient, product: Product | None, installs: bool) -> None:
+def _is_host(product: Product | None) -> bool:
+    return product is not None and product.is_kms_host
+
+
+def _refuse_host(desired: DesiredClient, product: Product | None) -> None:
     if product is not None and product.is_kms_host and not desired.convert_host:
         raise Refusal(
             f"This machine is a KMS host ({product.name}, *****-{product.partial_product_key}). It is turned into a"
             " client only with convert_host: true."
         )
-    if product is not None and product.is_kms_host and not installs:
+
+
+def _refuse_loss(machine: Machine, desired: DesiredClient, product: Product | None, key: ProductKey | None) -> None:
+    installs = key is not None
+    is_windows = desired.target.application is Application.WINDOWS
+    if _is_host(product) and is_windows and not installs:
         raise Refusal(
             "product_key: a KMS host becomes a client only with a client key; 'keep' would keep the host key."
         )
@@ -171,7 +208,7 @@ def _refuse_replacing(product: Product, replace: frozenset[str]) -> None:
     )
 
 
-def _refuse_token(desired: DesiredClient, product: Product | None, installs: bool) -> None:
+def _refuse_token(desired: DesiredClient, product: Product | None, *, installs: bool) -> None:
     """Windows (and slmgr) activate nothing online that is set to tokens only."""
     allowed = product.activation_type_enabled if product is not None and not installs else 0
     present = activation_type_enabled(allowed)
@@ -181,23 +218,6 @@ def _refuse_token(desired: DesiredClient, product: Product | None, installs: boo
             "activation_type: a product that is set to token-based activation only cannot be activated by KMS. Choose"
             " another activation_type, or set activate: false."
         )
-
-
-def _leave_host_role(machine: Machine) -> list[Step]:
-    """Publishing off and the port cleared, while the service is stopped, before the host key goes."""
-    wanted: tuple[tuple[str, int | bool, t.Any], ...] = (
-        ("dns_publishing", False, 1),
-        ("listening_port", DEFAULT_PORT, None),
-    )
-    writes = []
-    for option, after, data in wanted:
-        row = host_setting(option)
-        before = row.read(machine)
-        if before != after:
-            writes.append(
-                Step(WriteValue(row.value, data), Change(option, before, after, row.read, Proof.AFTER_RESTART))
-            )
-    return [Step(StopSoftwareProtection()), *writes, Step(StartSoftwareProtection())] if writes else []
 
 
 def _setting_steps(machine: Machine, desired: DesiredClient, product: Product | None, target: Target) -> list[Step]:

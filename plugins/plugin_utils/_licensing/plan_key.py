@@ -51,6 +51,13 @@ def key_change(replaced: Product | None, key: ProductKey, note: str = "") -> Cha
     )
 
 
+def uninstall_step(target: Target, product: Product | None, *, keeps_mark: bool = False) -> Step:
+    """The key of one product removed; the target names the product by its activation ID."""
+    note = (product.channel_name or product.channel.value) if product else ""
+    change = Change("product_key", masked(product), ABSENT, lambda now: masked(target.find(now)), before_note=note)
+    return Step(UninstallKey(target, keeps_mark), change)
+
+
 def activation_change(target: Target) -> Change:
     """The change from not activated to activated: true only when the licence status says Licensed."""
 
@@ -102,15 +109,7 @@ def _absent(machine: Machine, desired: DesiredKey) -> list[Step]:
     product = _meant(machine, desired)
     if product is None:
         return []
-    target = Target(desired.target.application, product.id)
-    change = Change(
-        "product_key",
-        masked(product),
-        ABSENT,
-        lambda now: masked(target.find(now)),
-        before_note=product.channel_name or product.channel.value,
-    )
-    return [Step(UninstallKey(target), change)]
+    return [uninstall_step(Target(desired.target.application, product.id), product)]
 
 
 def _meant(machine: Machine, desired: DesiredKey) -> Product | None:

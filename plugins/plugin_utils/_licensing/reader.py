@@ -83,7 +83,7 @@ class Reader:
             products=self.products(),
             fqdn=read_fqdn(self._cim) if needs.fqdn else None,
             publish_list=parse_list(registry.get(PUBLISH_LIST) or ()) if needs.publish_list else None,
-            registry={value.name: registry.get(value) for value in needs.registry},
+            registry={value: registry.get(value) for value in needs.registry},
             firewall_rules=Firewall(self._cim).rules() if needs.firewall and has_firewall_classes else None,
             search_domains=read_search_domains(self._cim) if needs.search_domains else None,
             events=self._events(needs.events, needs.event_hours, system) if needs.events else None,

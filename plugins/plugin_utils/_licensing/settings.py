@@ -16,10 +16,8 @@ import typing as t
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue, ValueType
 
 from .channels import ActivationType, activation_type_enabled
-from .machine import Machine, number, text
+from .machine import DEFAULT_PORT, Machine, number, text
 from .reader import PLATFORM_KEY
-
-DEFAULT_PORT = 1688
 
 
 @dataclasses.dataclass(frozen=True)

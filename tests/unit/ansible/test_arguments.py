@@ -14,6 +14,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments im
     Arguments,
     InvalidArguments,
     confirmation_id,
+    host_and_port,
     product_key,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey
@@ -102,3 +103,24 @@ def test_a_confirmation_id_may_be_written_in_groups() -> None:
     assert confirmation_id(None) == ""
     with pytest.raises(InvalidArguments, match="confirmation_id"):
         confirmation_id("12345X")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        (None, None),
+        ("", None),
+        ("kms1.example.com", ("kms1.example.com", 1688)),
+        ("kms1:1690", ("kms1", 1690)),
+        ("[2001:db8::1]", ("[2001:db8::1]", 1688)),
+        ("[2001:db8::1]:1690", ("[2001:db8::1]", 1690)),
+    ],
+)
+def test_a_host_with_or_without_a_port(text: str | None, wanted: tuple[str, int] | None) -> None:
+    assert host_and_port("activate_against", text) == wanted
+
+
+@pytest.mark.parametrize("text", ["kms1:0", "kms1:70000", "kms1:x", "a b", "2001:db8::1", "kms1:"])
+def test_what_is_no_host_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArguments, match="activate_against"):
+        host_and_port("activate_against", text)

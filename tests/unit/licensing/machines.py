@@ -11,6 +11,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine im
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import parse_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import FirewallRule, Profile
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import OperatingSystem
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance, Properties
 
 WINDOWS_ID = "55c92734-d682-4d71-983e-d6ec3f16059f"
@@ -66,6 +67,7 @@ def machine(
     is_server: bool = True,
     publish: t.Sequence[str] | None = (),
     rules: tuple[FirewallRule, ...] | None = None,
+    registry: t.Mapping[RegistryValue, t.Any] | None = None,
     **service: t.Any,
 ) -> Machine:
     """A Windows Server 2022 Standard by default; properties of the service by their WMI names."""
@@ -92,6 +94,7 @@ def machine(
         fqdn="kms1.corp.example.com",
         publish_list=None if publish is None else parse_list(publish),
         firewall_rules=rules,
+        registry=registry or {},
     )
 
 

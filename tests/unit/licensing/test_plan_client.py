@@ -15,9 +15,6 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations
     InstallKey,
     ProductMethod,
     ServiceMethod,
-    StartSoftwareProtection,
-    StopSoftwareProtection,
-    WriteValue,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import DesiredClient, plan_client
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.refusal import Refusal
@@ -171,28 +168,6 @@ def test_a_kms_host_is_no_client_unless_it_is_to_be_converted() -> None:
         plan_client(host, DesiredClient())
     with pytest.raises(Refusal, match="keep"):
         plan_client(host, DesiredClient(product_key="keep", convert_host=True))
-
-
-def test_a_host_leaves_its_role_in_good_order() -> None:
-    """Publishing goes off before the key, and the service restarts after it: until then it goes on answering."""
-    host = machine(product("Volume:CSVLK", "NGGGG"), KeyManagementServiceListeningPort=1690)
-    plan = plan_client(host, DesiredClient(convert_host=True))
-    assert kinds(plan) == [
-        StopSoftwareProtection,
-        WriteValue,
-        WriteValue,
-        StartSoftwareProtection,
-        InstallKey,
-        StopSoftwareProtection,
-        StartSoftwareProtection,
-        Activate,
-    ]
-    assert settings(plan) == {
-        "dns_publishing": (True, False),
-        "listening_port": (1690, 1688),
-        "product_key": ("*****-NGGGG", "*****-VMK7H"),
-        "activated": (False, True),
-    }
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A KMS host becomes a client; a run that died in the middle goes on from what the machine itself shows."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Plan, Target
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Application
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.conversion import published_as
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import (
+    ActivateAgainst,
+    InstallKey,
+    StartSoftwareProtection,
+    StopSoftwareProtection,
+    UninstallKey,
+    WriteFirewallRules,
+    WriteValue,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import DesiredClient, plan_client
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import HOST_VERSION
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.refusal import Refusal
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import host_setting
+
+from .machines import OFFICE_HOST_ID, machine, product, rule
+
+PORT = host_setting("listening_port").value
+RENEWAL = host_setting("renewal_interval").value
+OPEN = rule(enabled=True, profiles=3)
+HOST = product("Volume:CSVLK", "NGGGG", product_id="windows-host")
+OFFICE_HOST = product("Volume:CSVLK", "NHHHH", product_id="office-host", application_id=OFFICE_HOST_ID)
+CLIENT = product(product_id="client")
+CONVERT = DesiredClient(convert_host=True, activate_against=("kms1.example.com", 1688))
+
+
+def work(plan: Plan) -> list[str]:
+    """The steps in words short enough to be compared."""
+    names = {StopSoftwareProtection: "stop", StartSoftwareProtection: "start", InstallKey: "install"}
+    names |= {UninstallKey: "uninstall", ActivateAgainst: "activate", WriteFirewallRules: "firewall"}
+
+    def name(operation: t.Any) -> str:
+        if isinstance(operation, WriteValue):
+            return f"{'delete' if operation.data is None else 'write'} {operation.value.name}"
+        return names[type(operation)]
+
+    return [name(step.operation) for step in plan.steps]
+
+
+def test_the_whole_way_in_its_order() -> None:
+    host = machine(HOST, publish=["corp.example.com"], rules=(OPEN,), registry={PORT: "1690", RENEWAL: 1440})
+    assert work(plan_client(host, CONVERT)) == [
+        "stop",
+        "write DisableDnsPublishing",
+        "delete KeyManagementServiceListeningPort",
+        "write KeyManagementServiceVersion",
+        "start",
+        "install",
+        "stop",
+        "delete VLRenewalInterval",
+        "start",
+        "delete KeyManagementServiceVersion",
+        "delete KeyManagementServiceVersion",
+        "firewall",
+        "activate",
+    ]
+
+
+def test_the_mark_of_the_host_stays_until_the_restart() -> None:
+    (install,) = [
+        step.operation for step in plan_client(machine(HOST), CONVERT).steps if isinstance(step.operation, InstallKey)
+    ]
+    assert install.keeps_mark
+
+
+def test_a_run_that_died_before_the_restart_does_it() -> None:
+    died = machine(
+        product(status=5),
+        publish=["corp.example.com"],
+        registry={HOST_VERSION: "10.0"},
+        KeyManagementServiceDnsPublishing=False,
+    )
+    assert work(plan_client(died, CONVERT)) == [
+        "stop", "start", "delete KeyManagementServiceVersion", "delete KeyManagementServiceVersion", "activate",
+    ]  # fmt: skip
+
+
+def test_a_run_that_died_before_the_clean_up_does_it() -> None:
+    died = machine(CLIENT, rules=(OPEN,), registry={RENEWAL: 1440}, KeyManagementServiceDnsPublishing=False)
+    assert work(plan_client(died, CONVERT)) == ["stop", "delete VLRenewalInterval", "start", "firewall"]
+
+
+def test_a_converted_machine_is_left_alone() -> None:
+    done = machine(CLIENT, publish=["corp.example.com"], rules=(rule(),), KeyManagementServiceDnsPublishing=False)
+    assert plan_client(done, CONVERT).steps == ()
+
+
+def test_a_machine_that_never_was_a_host_keeps_its_publishing_switch() -> None:
+    assert plan_client(machine(CLIENT, rules=(rule(),)), CONVERT).steps == ()
+
+
+def test_the_publish_list_is_deleted_when_it_is_asked_for() -> None:
+    done = machine(CLIENT, publish=["corp.example.com, 0, 0"])
+    plan = plan_client(done, DesiredClient(clear_publish_list=True))
+    assert work(plan) == ["delete DnsDomainPublishList"]
+    assert [(item.before, item.after) for item in plan.changes] == [(["corp.example.com, 0, 0"], [])]
+    assert plan_client(machine(CLIENT), DesiredClient(clear_publish_list=True)).steps == ()
+
+
+def test_the_publish_list_of_a_host_is_not_deleted() -> None:
+    with pytest.raises(Refusal, match="clear_publish_list"):
+        plan_client(machine(CLIENT, OFFICE_HOST), DesiredClient(clear_publish_list=True))
+
+
+def test_a_machine_that_stays_an_office_host_stays_published() -> None:
+    both = machine(HOST, OFFICE_HOST, rules=(OPEN,), registry={PORT: "1690", HOST_VERSION: "10.0"})
+    plan = plan_client(both, CONVERT)
+    assert work(plan) == ["install", "activate"]
+    assert "NHHHH" in plan.warnings[0] and "stays a KMS host" in plan.warnings[0]
+
+
+def test_an_office_host_key_goes_by_its_own_activation_id_and_windows_stays() -> None:
+    office = Target(Application.OFFICE, "office-host")
+    machine_now = machine(CLIENT, OFFICE_HOST, rules=(OPEN,))
+    with pytest.raises(Refusal, match="convert_host"):
+        plan_client(machine_now, DesiredClient(target=office))
+    plan = plan_client(machine_now, DesiredClient(target=office, convert_host=True))
+    assert work(plan) == [
+        "stop",
+        "write DisableDnsPublishing",
+        "write KeyManagementServiceVersion",
+        "start",
+        "uninstall",
+        "stop",
+        "start",
+        "delete KeyManagementServiceVersion",
+        "delete KeyManagementServiceVersion",
+        "firewall",
+    ]
+    assert [item.setting for item in plan.changes] == ["dns_publishing", "product_key", "firewall"]
+
+
+def test_where_it_published_itself() -> None:
+    listed = machine(HOST, publish=["branch.example.net, 0, 0", "not, a, number"])
+    assert published_as(listed) == [
+        {"domain": "branch.example.net", "target": "kms1.corp.example.com"},
+        {"domain": "corp.example.com", "target": "kms1.corp.example.com"},
+    ]
