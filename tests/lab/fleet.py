@@ -25,7 +25,13 @@ from lab.windows.centre import ActivationObject
 from lab.windows.clock import DAY, Clock
 from lab.windows.keys import KeyBook, ProductKey
 from lab.windows.machine import Endpoint, Machine, Network
-from lab.windows.products import KMS_VALIDITY, NOTIFICATION, REASON_NOT_BOUND
+from lab.windows.products import (
+    CLIENT_THRESHOLD,
+    KMS_VALIDITY,
+    NOTIFICATION,
+    OFFICE_THRESHOLD,
+    REASON_NOT_BOUND,
+)
 from lab.windows.world import Policy, World
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -316,6 +322,7 @@ _MACHINE = {
     "licence",
     "activated",
     "age_days",
+    "counted",
     "keys",
     "client_machine_id",
     "publish",
@@ -384,7 +391,7 @@ class _MachineMaker:
         if generation is None:
             raise FleetError(f"{self._host}: no Windows is named {name}; there are {', '.join(data.generations())}")
         edition = data.editions().get(edition_id or generation.editions[0])
-        if edition is None or edition.edition_id.removesuffix("Eval") not in generation.editions:
+        if edition is None or edition.edition_id.removesuffix("Cor").removesuffix("Eval") not in generation.editions:
             raise FleetError(f"{self._host}: {name} has no edition {edition_id}")
         return generation, edition
 
@@ -459,11 +466,19 @@ class _MachineMaker:
             machine.spp.force_licensed(licence)
             if key.kind == "csvlk":
                 self._fleet.world.centre.activate(key, machine.name)
+                self._count(machine)
         elif key.kind != "csvlk":
             licence.status, licence.reason, licence.expires = NOTIFICATION, REASON_NOT_BOUND, None
         if licence.next_attempt is not None:
             spread = dt.timedelta(minutes=self._fleet.world.random.uniform(0, 120))
             licence.next_attempt = self._fleet.world.clock.now() + spread
+
+    def _count(self, machine: Machine) -> None:
+        """Clients that a host has counted before the first day (``counted``)."""
+        role = machine.spp.roles[-1]
+        limit = OFFICE_THRESHOLD if not role.is_windows else CLIENT_THRESHOLD
+        for number in range(min(int(self._entry.get("counted", 0)), 2 * limit)):
+            role.seen[f"counted-{number}"] = (machine.now(), limit)
 
     # -- everything else
 

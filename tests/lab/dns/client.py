@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 import dns.asyncquery
@@ -36,6 +37,7 @@ _CODES = {
 _FAILURES = {"servfail": names.SERVER_FAILURE, "refused": names.REFUSED, "timeout": names.TIMED_OUT}
 
 
+@functools.lru_cache(maxsize=1024)
 def _owner(domain: str) -> dns.name.Name:
     return dns.name.from_text(f"{_OWNER}.{domain.rstrip('.')}.")
 
@@ -117,10 +119,10 @@ class EmbeddedClient(Client):
         failure = zone.failure_of(owner)
         if failure in _FAILURES:
             raise DnsFailure(_FAILURES[failure])
-        found = zone.find(owner, dns.rdatatype.SRV)
-        if found is None:
+        found = [_to_srv(rdata) for rdata in zone.srv_rdatas(owner)]
+        if not found:
             raise DnsFailure(names.NO_RECORDS if zone.exists(owner) else names.NAME_ERROR)
-        return [_to_srv(rdata) for rdata in found]
+        return found
 
     async def exchange(self, message: dns.message.Message, source: str) -> dns.message.Message:
         by_socket = bool(self._server.port) and isinstance(message, dns.update.UpdateMessage) and "#" not in source
@@ -172,6 +174,7 @@ async def _send(
     return answer
 
 
+@functools.lru_cache(maxsize=4096)
 def _to_srv(rdata: dns.rdata.Rdata) -> Srv:
     target = rdata.target.to_text(omit_final_dot=True).lower()  # type: ignore[attr-defined]
     return Srv(rdata.priority, rdata.weight, rdata.port, "" if target == "." else target)  # type: ignore[attr-defined]

@@ -80,6 +80,10 @@ class Zone:
         rdataset.add(rdata)
         rdataset.ttl = ttl
 
+    def srv_rdatas(self, name: dns.name.Name) -> t.Iterable[dns.rdata.Rdata]:
+        """The SRV values of a name as they stand, for callers in this process."""
+        return self._nodes.get(name, {}).get(dns.rdatatype.SRV, ())
+
     def find(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
         rdataset = self._nodes.get(name, {}).get(rdtype)
         return dns.rrset.from_rdata_list(name, rdataset.ttl, list(rdataset)) if rdataset else None

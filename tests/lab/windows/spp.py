@@ -8,6 +8,7 @@ Sources: MSDN "SoftwareLicensingService", "Registry settings for volume activati
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import datetime as dt
 import hashlib
@@ -372,7 +373,7 @@ class SoftwareProtection:
         )
         self.next_publish = self._machine.world.clock.now() + _REPUBLISH
         if self.publishes():
-            self._machine.world.spawn(self.publish())
+            self._machine.world.spawn(self._publish_soon())
 
     def service_stopped(self) -> None:
         self.roles = [role for role in self.roles if not role.withdrawn]
@@ -382,6 +383,14 @@ class SoftwareProtection:
         """Whether this host would write itself into DNS: publishing on, a host key that is activated."""
         licensed = any(role.licence.status == LICENSED and not role.withdrawn for role in self.roles)
         return licensed and self.started.publishing
+
+    async def _publish_soon(self) -> None:
+        """The publishing that follows a start of the service, unless that has stopped meanwhile."""
+        delay = self._machine.world.policy.publish_seconds
+        if delay > 0:
+            await asyncio.sleep(delay)
+        if self.next_publish is not None and self.publishes():
+            await self.publish()
 
     async def publish(self) -> None:
         """Register in every domain of the publish list, or in the primary DNS suffix without one."""

@@ -27,6 +27,8 @@ class Policy:
     republish: str = "replace"
     #: How long sppsvc stays in Start Pending and Stop Pending.
     pending_seconds: float = 0.1
+    #: How long after the start of sppsvc a host writes itself into DNS.
+    publish_seconds: float = 0.1
     #: Fleet seconds without a licensing call after which sppsvc stops itself; a KMS host's never does.
     idle_seconds: float = 30.0
     #: StdRegProv's answer for a value that is not there; both 1 and 2 are seen in public code.

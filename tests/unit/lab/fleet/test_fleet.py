@@ -27,7 +27,7 @@ def _description(clients: int = 26, **machines: t.Any) -> dict[str, t.Any]:
     return {
         "clock": START,
         "seed": 3,
-        "policy": {"pending_seconds": 0},
+        "policy": {"pending_seconds": 0, "publish_seconds": 0},
         "keys": [{"key": HOST_KEY, "kind": "csvlk", "product": "server-2025"}],
         "dns": {"zones": {CORP: None, BRANCH: None}},
         "machines": {
@@ -200,6 +200,24 @@ def test_another_name_server_serves_as_well() -> None:
 
 
 # -- first states
+
+
+def test_a_mature_host_and_core_and_cloned_machines() -> None:
+    key = "11111111-2222-3333-4444-555555555555"
+    description = _description(
+        clients=1,
+        core={"windows": "server2019/ServerStandardCor", "domain": CORP},
+        clone={"count": 3, "windows": "windows10", "domain": CORP, "client_machine_id": key},
+    )
+    description["machines"]["kms1"]["counted"] = 24
+
+    async def work(made: Fleet) -> None:
+        results = await made.commands["activate"]([f"clone0{number}.{CORP}" for number in (1, 2, 3)])
+        assert set(results.values()) == {"0x00000000"}
+        assert made.commands["summary"]()["counts"][f"kms1.{CORP}"] == {"server-2025": 25}
+        assert made.commands["state"](f"core.{CORP}")["edition"] == "ServerStandardCor"
+
+    _run(description, work)
 
 
 def test_licences_of_the_first_day() -> None:

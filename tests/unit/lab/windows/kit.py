@@ -79,7 +79,11 @@ class SmallWorld(World):
     def __init__(self, **policy: t.Any) -> None:
         self.dictionary = DictionaryDns()
         super().__init__(
-            KeyBook(KEYS), Clock(START), self.dictionary, Policy(**{"pending_seconds": 0.0, **policy}), seed=1
+            KeyBook(KEYS),
+            Clock(START),
+            self.dictionary,
+            Policy(**{"pending_seconds": 0.0, "publish_seconds": 0.0, **policy}),
+            seed=1,
         )
 
     def machine(
