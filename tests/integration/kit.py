@@ -17,6 +17,7 @@ import sys
 import typing as t
 
 import yaml
+
 from lab.client import LabClient
 
 _HERE = pathlib.Path(__file__).resolve().parent

@@ -24,6 +24,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session im
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
     CimFault,
     OperationTimedOut,
+    ProtocolError,
     TransportError,
 )
 
@@ -98,8 +99,13 @@ def _explain(error: Exception, hresult: int | None) -> str:
         )
     if isinstance(error, TransportError):
         return f"{str(error).rstrip('.')}."
+    if isinstance(error, ProtocolError):
+        return (
+            f"{str(error).rstrip('.')}. That is no answer of WinRM: look for a proxy or another service between the"
+            " controller and the machine."
+        )
     if hresult is None:
-        return str(error)
+        return f"{str(error).rstrip('.')}."
     code = describe(hresult)
     name = f"{code.hex} {code.symbol}" if code.symbol else code.hex
     own = "" if isinstance(error, CimFault) else f" {error}"

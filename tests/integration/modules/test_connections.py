@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 from integration.kit import Ansible, Data, Run, host_vars, inventory, play, task, writes
+
 from lab.client import LabProcess
 
 HOST_KEY = "QWRTY-PVKMX-NBCDF-GHJKW-HK222"
