@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services, registry, firewall rules and events over a CIM client that only remembers what it was asked."""
+
+from __future__ import annotations
+
+import datetime
+import typing as t
+
+import pytest
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.classes import LOG_EVENT, SERVICE
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.errors import (
+    OperationFailed,
+    hresult_from_return_value,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import EventLog
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import Firewall, FirewallRule, Profile
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import read_fqdn, read_search_domains
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import Registry, RegistryValue, ValueType
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.service import ServiceControl
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance, MethodResult, Properties
+
+UTC = datetime.timezone.utc
+
+
+class Cim:
+    """Answers are taken from a list, in their order; calls are remembered."""
+
+    def __init__(self, *answers: t.Any) -> None:
+        self.answers = list(answers)
+        self.calls: list[tuple[t.Any, ...]] = []
+
+    def invoke(self, cim_class: t.Any, method: str, arguments: t.Any = None, **options: t.Any) -> MethodResult:
+        self.calls.append((method, dict(arguments or {}), options))
+        code, outputs = self.answers.pop(0)
+        return MethodResult(code, Properties(outputs))
+
+    def query(self, cim_class: t.Any, wql: str | None = None, **options: t.Any) -> list[Instance]:
+        self.calls.append((wql,))
+        return [Instance(cim_class, cim_class.name, Properties(row)) for row in self.answers.pop(0)]
+
+    def put(self, cim_class: t.Any, selectors: t.Any, properties: t.Any) -> None:
+        self.calls.append((dict(selectors)["CreationClassName"], dict(properties)))
+
+
+def cim(*answers: t.Any) -> t.Any:
+    return Cim(*answers)
+
+
+class Time:
+    """A clock that only sleeping moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def service(client: t.Any) -> tuple[ServiceControl, Time]:
+    clock = Time()
+    return ServiceControl(client, "sppsvc", deadline=30, sleep=clock.sleep, clock=clock), clock
+
+
+def state(name: str) -> list[dict[str, str]]:
+    return [{"State": name}]
+
+
+def test_stopping_waits_until_the_service_says_stopped() -> None:
+    client = cim((0, {}), state("Stop Pending"), state("Stop Pending"), state("Stopped"))
+    service(client)[0].stop()
+    assert client.answers == []
+    assert client.calls[0][2] == {"selectors": {"Name": "sppsvc"}}
+
+
+@pytest.mark.parametrize("code", [5, 6])
+def test_a_service_that_is_stopped_already_is_fine(code: int) -> None:
+    service(cim((code, {}), state("Stopped")))[0].stop()
+
+
+def test_a_service_that_runs_already_is_fine() -> None:
+    service(cim((10, {})))[0].start()
+
+
+def test_a_service_that_started_and_stopped_itself_again_is_fine() -> None:
+    service(cim((0, {}), state("Stopped")))[0].start()
+
+
+def test_waiting_is_bounded_and_says_where_the_service_hangs() -> None:
+    control, clock = service(cim((0, {}), *[state("Stop Pending")] * 100))
+    with pytest.raises(OperationFailed, match="Stop Pending"):
+        control.stop()
+    assert 30 < clock.now < 40
+
+
+def test_a_refused_request_says_why() -> None:
+    with pytest.raises(OperationFailed, match=r"Stopping the service sppsvc failed: .* 2, access denied"):
+        service(cim((2, {})))[0].stop()
+
+
+VALUE = RegistryValue("SOFTWARE\\Example", "Name", ValueType.STRING)
+MULTI = RegistryValue("SOFTWARE\\Example", "List", ValueType.MULTI_STRING)
+
+
+@pytest.mark.parametrize("code", [1, 2])
+def test_an_absent_value_is_none(code: int) -> None:
+    assert Registry(cim((code, {}))).get(VALUE) is None
+
+
+def test_values_come_in_their_type() -> None:
+    assert Registry(cim((0, {"sValue": "text"}))).get(VALUE) == "text"
+    assert Registry(cim((0, {"sValue": ["a", "b"]}))).get(MULTI) == ("a", "b")
+    assert Registry(cim((0, {"sValue": None}))).get(MULTI) == ()
+
+
+def test_reading_may_be_repeated_and_writing_may_not() -> None:
+    client = cim((0, {"sValue": "x"}), (0, {}), (0, {}))
+    registry = Registry(client)
+    registry.get(VALUE)
+    registry.set(VALUE, "y")
+    registry.delete(VALUE)
+    assert [call[2].get("read_only") for call in client.calls] == [True, False, False]
+    assert client.calls[1][0] == "SetStringValue"
+    assert client.calls[1][1]["hDefKey"] == 0x80000002
+
+
+def test_a_refused_write_is_named_with_its_code() -> None:
+    with pytest.raises(OperationFailed, match="SetStringValue.*Example.*Name") as failed:
+        Registry(cim((5, {}))).set(VALUE, "x")
+    assert failed.value.hresult == 0x80070005
+
+
+def test_deleting_what_is_not_there_is_no_error() -> None:
+    Registry(cim((2, {}))).delete(VALUE)
+
+
+@pytest.mark.parametrize(("value", "hresult"), [(5, 0x80070005), (0xC004F050, 0xC004F050), (-1073418160, 0xC004F050)])
+def test_a_return_value_is_a_win32_code_or_an_hresult(value: int, hresult: int) -> None:
+    assert hresult_from_return_value(value) == hresult
+
+
+def test_a_rule_is_never_open_wider_than_asked_for() -> None:
+    """Profiles are written before the rule is enabled."""
+    client = cim()
+    closed = FirewallRule("SPPSVC-In-TCP", False, Profile.PRIVATE | Profile.PUBLIC)
+    Firewall(client).write(closed, closed.opened())
+    assert client.calls == [
+        ("MSFT|FW|FirewallRule|SPPSVC-In-TCP", {"Profiles": 3}),
+        ("MSFT|FW|FirewallRule|SPPSVC-In-TCP", {"Enabled": 1}),
+    ]
+
+
+def test_rules_are_told_by_their_instance_id() -> None:
+    rows = [
+        {"InstanceID": "SPPSVC-In-TCP-NoScope", "Enabled": 2, "Profiles": 1},
+        {"InstanceID": "SPPSVC-In-TCP", "Enabled": 1, "Profiles": 0},
+    ]
+    rules = Firewall(cim(rows)).rules()
+    assert [str(rule) for rule in rules] == [
+        "SPPSVC-In-TCP: enabled (any profile)",
+        "SPPSVC-In-TCP-NoScope: disabled (Domain)",
+    ]
+
+
+def event(time: datetime.datetime | None, *strings: str) -> dict[str, t.Any]:
+    return {"Logfile": "Application", "EventCode": 12293, "TimeGenerated": time, "InsertionStrings": list(strings)}
+
+
+def test_events_are_asked_for_by_log_code_and_time() -> None:
+    client = cim([])
+    since = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))
+    EventLog(client).events([12293, 12294], since)
+    (wql,) = client.calls[0]
+    assert "Logfile = 'Application'" in wql
+    assert "EventCode = 12293 or EventCode = 12294" in wql
+    assert "TimeGenerated >= '20260102020405.000000+000'" in wql
+
+
+def test_events_come_in_their_order_with_their_fields_either_way() -> None:
+    first, second = (datetime.datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2))
+    rows = [event(second, "0x80072338", "corp.example.com"), event(first, "0x80072338, branch.example.net")]
+    found = EventLog(cim(rows)).events([12293], first)
+    assert [item.fields for item in found] == [
+        ("0x80072338", "branch.example.net"),
+        ("0x80072338", "corp.example.com"),
+    ]
+
+
+def test_a_machine_is_its_host_name_and_its_primary_suffix() -> None:
+    assert read_fqdn(cim((0, {"sValue": "KMS1"}), (0, {"sValue": "Corp.example.com"}))) == "kms1.corp.example.com"
+    assert read_fqdn(cim((0, {"sValue": "KMS1"}), (2, {}))) == "kms1"
+
+
+def test_the_search_list_may_be_separated_in_either_way() -> None:
+    assert read_search_domains(cim((0, {"sValue": "corp.example.com, Branch.example.net"}))) == (
+        "corp.example.com",
+        "branch.example.net",
+    )
+    assert read_search_domains(cim((2, {}))) == ()
+
+
+def test_the_classes_name_their_keys() -> None:
+    assert SERVICE.keys == ("Name",) and LOG_EVENT.resource_uri.endswith("/root/cimv2/Win32_NTLogEvent")
