@@ -18,6 +18,7 @@ import yaml
 
 from lab import commands as fleet_commands
 from lab.dns.client import EmbeddedClient, ExternalClient
+from lab.dns.names import DnsFailure
 from lab.dns.server import DnsServer
 from lab.dns.zone import Zone
 from lab.windows import data, registry
@@ -213,7 +214,14 @@ class Fleet:
             waiting = [self._external.add_address(m.fqdn, m.address, m.address) for m in self.machines.values()]
             while waiting:
                 batch, waiting = waiting[:50], waiting[50:]
-                await asyncio.gather(*batch)
+                try:
+                    await asyncio.gather(*batch)
+                except DnsFailure as failure:
+                    for work in waiting:
+                        work.close()
+                    raise FleetError(
+                        f"{self.dns_address} does not take the machines' addresses: {failure}"
+                    ) from failure
 
     @property
     def dns_address(self) -> str | None:

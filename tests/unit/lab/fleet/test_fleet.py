@@ -199,6 +199,15 @@ def test_another_name_server_serves_as_well() -> None:
     _run({"dns": {"zones": {CORP: None, BRANCH: None}}}, work)
 
 
+def test_a_name_server_that_refuses_the_machines_is_named() -> None:
+    async def work(outer: Fleet) -> None:
+        inner = fleet.load({**_description(clients=2), "dns": {"server": outer.dns_address}})
+        with pytest.raises(FleetError, match=re.escape(str(outer.dns_address))):
+            await inner.start()
+
+    _run({"dns": {"zones": {CORP: {"policy": "deny"}, BRANCH: None}}}, work)
+
+
 # -- first states
 
 
