@@ -8,6 +8,7 @@ import datetime
 import typing as t
 
 import pytest
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.classes import LOG_EVENT, SERVICE
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.errors import (
     OperationFailed,
