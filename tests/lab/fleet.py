@@ -107,7 +107,7 @@ class Fleet:
 
     def __init__(self, description: t.Mapping[str, t.Any]) -> None:
         _known("the fleet", description, _TOP)
-        self._description = description
+        self.description = description
         try:
             keys = KeyBook(description.get("keys", ()))
             self.world = World(
@@ -242,7 +242,7 @@ class Fleet:
 
     def inventory(self, connection: str = "winrm", transport: str | None = None) -> dict[str, t.Any]:
         """The fleet as an Ansible inventory; ``transport`` is the authentication (NTLM where it is offered)."""
-        description = self._description.get("inventory", {})
+        description = self.description.get("inventory", {})
         _known("inventory", description, {"vars", "parents"})
         variables: dict[str, t.Any] = {"ansible_connection": connection}
         if self.dns_address:
@@ -417,7 +417,7 @@ class _MachineMaker:
         )
 
     def _endpoint(self) -> Endpoint:
-        defaults = self._fleet._description.get("endpoint", {})
+        defaults = self._fleet.description.get("endpoint", {})
         _known("endpoint", defaults, set(_ENDPOINT))
         options = {**defaults, **{key: self._entry[key] for key in _ENDPOINT if key in self._entry}}
         if "auth" in options:

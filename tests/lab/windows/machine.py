@@ -14,6 +14,7 @@ from lab.windows.clock import DAY
 from lab.windows.eventlog import EventLog
 from lab.windows.firewall import DOMAIN, KMS_PORT, PRIVATE, FirewallRule, default_rules
 from lab.windows.products import Sku, skus_for
+from lab.windows.repository import MachineRepository
 from lab.windows.service import RUNNING, ServiceControl
 from lab.windows.spp import SoftwareProtection
 from lab.windows.world import World
@@ -99,8 +100,6 @@ class Machine:
         self._fill_registry()
         self.spp = SoftwareProtection(self)
         self.service = ServiceControl(self)
-        from lab.windows.repository import MachineRepository  # the repository needs this module first
-
         self.repository = MachineRepository(self)
         world.add(self)
 
