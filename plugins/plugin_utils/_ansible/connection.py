@@ -39,6 +39,11 @@ except ImportError:
 #: HTTP waits longer than the operation may take, so that a late operation is told by a fault, not by silence.
 HTTP_GRACE = 15.0
 
+_LOOK_FOR = (
+    "Check that the machine is up, that WinRM listens at this port (ansible_port, HTTP or HTTPS), and the firewalls in"
+    " between."
+)
+
 #: pypsrp logs whole messages at the level DEBUG; they may hold a product key.
 logging.getLogger("pypsrp").setLevel(logging.INFO)
 
@@ -115,13 +120,17 @@ class HttpTransport(abc.ABC):
                 dropped=False,
             )
         if isinstance(error, exceptions.ConnectTimeout):
-            return TransportError(f"{self.endpoint} did not accept a connection in time", sent=False, dropped=False)
+            return TransportError(
+                f"{self.endpoint} did not accept a connection in time. {_LOOK_FOR}", sent=False, dropped=False
+            )
         if isinstance(error, exceptions.ReadTimeout):
             return TransportError(f"{self.endpoint} did not answer in time", dropped=False)
         text = str(error)
         never_connected = "NewConnectionError" in text or "NameResolutionError" in text
         if never_connected:
-            return TransportError(f"no connection to {self.endpoint}: {_innermost(error)}", sent=False, dropped=False)
+            return TransportError(
+                f"no connection to {self.endpoint}: {_innermost(error)}. {_LOOK_FOR}", sent=False, dropped=False
+            )
         return TransportError(f"the connection to {self.endpoint} was lost: {_innermost(error)}")
 
 

@@ -9,7 +9,7 @@ import typing as t
 import yaml
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Change
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Channel
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Application, Channel
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes import (
     HOST_KEY_NOT_KNOWN_HERE,
     SL_E_CHPA_MAXIMUM_UNLOCK_EXCEEDED,
@@ -98,7 +98,8 @@ def _explain(error: Exception, hresult: int | None) -> str:
             " show the change. The call is not repeated by itself: run again."
         )
     if isinstance(error, TransportError):
-        return f"{str(error).rstrip('.')}."
+        again = " Run again: what is done already is left alone." if error.dropped else ""
+        return f"{str(error).rstrip('.')}.{again}"
     if isinstance(error, ProtocolError):
         return (
             f"{str(error).rstrip('.')}. That is no answer of WinRM: look for a proxy or another service between the"
@@ -117,7 +118,7 @@ def _advice(failure: Failure, hresult: int | None, session: Session | None) -> s
     if session is None:
         return ""
     step = failure.step
-    if isinstance(step, InstallKey) and step.expected is Channel.KMS_HOST and hresult in HOST_KEY_NOT_KNOWN_HERE:
+    if _is_windows_host_key(step) and hresult in HOST_KEY_NOT_KNOWN_HERE:
         system = session.machine.operating_system
         taken = [f"{key.name}{_after(may_install(key.id, system).updates)}" for key in installable_on(system)]
         if taken:
@@ -138,6 +139,14 @@ def _advice(failure: Failure, hresult: int | None, session: Session | None) -> s
             code = describe(inner)
             return f"The client's own log names the cause: {code.hex}. {code.meaning} {code.hint}"
     return ""
+
+
+def _is_windows_host_key(step: object) -> bool:
+    return (
+        isinstance(step, InstallKey)
+        and step.expected is Channel.KMS_HOST
+        and step.application is Application.WINDOWS
+    )
 
 
 def _after(updates: t.Sequence[str]) -> str:

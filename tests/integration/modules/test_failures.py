@@ -99,7 +99,7 @@ CASES: dict[str, Case] = {
         kind="unreachable",
         variables={"ansible_connection": "psrp", "ansible_psrp_auth": "ntlm", "ansible_password": "wrong"},
     ),
-    "dead": Case("client", {}, ("no connection to", "refused"), faulty("dead"), kind="unreachable"),
+    "dead": Case("client", {}, ("no connection to", "refused", "ansible_port"), faulty("dead"), kind="unreachable"),
     "silent": Case(
         "client",
         {},
@@ -240,7 +240,7 @@ CASES: dict[str, Case] = {
     "lost-after-write": Case(
         "client",
         {"server": "kms9.example.com", "host_caching": False},
-        ("Setting server", "was lost", "Changed before it failed: server"),
+        ("Setting server", "was lost", "Run again", "Changed before it failed: server"),
         faulty({"fault": "drop_after", "when": "after", "method": "SetKeyManagementServiceMachine", "times": 1}),
         kind="unreachable",
         changed=("server",),
