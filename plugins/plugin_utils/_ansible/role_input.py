@@ -11,9 +11,11 @@ from collections.abc import Mapping
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey, ProductKeyError
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import CLIENT_SETUP, KEEP
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import CLIENT_SETTINGS, HOST_SETTINGS
 
@@ -65,19 +67,43 @@ def _problems(
     for option, argument in spec.items():
         try:
             if option in variables:
-                provided[option] = variables[option]
+                provided[option] = _filled_in(variables[option])
         except Exception as error:  # a template that cannot be filled in
             why = "" if argument.get("no_log") else f": {error}"
             problems.append(f"{option} cannot be worked out{why}")
     problems += _invalid(spec, validator, provided)
-    problems += [text for option, value in provided.items() if (text := _out_of_range(option, value))]
-    problems += _key_problems(provided)
     if role == "kms_host" and not problems:
-        try:
-            declare(name, provided)
-        except (TypeError, ValueError) as error:
-            problems.append(str(error))
-    return problems
+        problems += _undeclarable(name, provided)
+    problems += [text for option, value in provided.items() if (text := _out_of_range(option, value))]
+    return problems + _key_problems(provided)
+
+
+def _undeclarable(name: str, provided: Mapping[str, t.Any]) -> list[str]:
+    try:
+        host = declare(name, provided)
+    except (TypeError, ValueError) as error:
+        return [str(error)]
+    if provided.get("kms_host_firewall") in (None, "") or not boolean(provided["kms_host_firewall"], strict=False):
+        return []
+    if host.port == DEFAULT_PORT:
+        return []
+    return [
+        f"kms_host_firewall: the predefined rules are fixed to TCP {DEFAULT_PORT}; for port {host.port} set it to false"
+        " and open that port with a rule of your own"
+    ]
+
+
+def _filled_in(value: t.Any) -> t.Any:
+    """The value with every template in it filled in. Raises what Ansible raises for an undefined variable.
+
+    Since ansible-core 2.19 an undefined variable is a value that raises only when it is used.
+    """
+    if isinstance(value, Mapping):
+        return {key: _filled_in(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_filled_in(item) for item in value]
+    str(value)
+    return value
 
 
 def _invalid(spec: Mapping[str, t.Any], validator: ArgumentSpecValidator, provided: dict[str, t.Any]) -> list[str]:

@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is asked again, and what input cannot be."""
+
+from __future__ import annotations
+
+import pathlib
+import typing as t
+
+import pytest
+import yaml
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import role_problems
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import declared
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.problems import clashes, notes
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.rounds import Round, is_worth_another, summary
+
+ROLES = pathlib.Path(__file__).resolve().parents[3] / "roles"
+SECRET = "QWRTY-PVKMX-NBCDF-GHJKW-HK2A2"  # no product key: it has an A
+
+
+def test_who_waits() -> None:
+    now = Round.of(
+        {
+            "a": {"pending": "below_threshold", "answered_count": 3},
+            "b": {"changed": True},
+            "c": {"failed": True, "msg": "x"},
+            "d": None,
+        }
+    )
+    assert now.waiting == {"a": 3}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "again"),
+    [
+        (None, {}, False),
+        (None, {"a": 1}, True),
+        (None, {"a": None}, True),
+        ({"a": 1, "b": 2}, {"a": 2, "b": 2}, True),
+        ({"a": 2, "b": 2}, {"a": 2, "b": 2}, False),
+        ({"a": 2, "b": 2}, {"b": 2}, True),
+        ({"a": None}, {"a": None}, False),
+        ({"a": None}, {"a": 4}, True),
+        ({"a": 1}, {}, False),
+    ],
+)
+def test_they_are_asked_again_while_a_count_rises(
+    before: dict[str, int | None] | None, now: dict[str, int | None], again: bool
+) -> None:
+    assert is_worth_another(Round(now), Round(before) if before is not None else None) is again
+
+
+def test_the_summary_has_the_count() -> None:
+    assert summary(Round({}), 5) == ""
+    text = summary(Round({"a": 3, "b": 20}), 30)
+    assert text.startswith("2 of 30 clients wait")
+    assert "20" in text
+
+
+def test_a_machine_is_not_two_hosts_nor_host_and_client() -> None:
+    hosts = [declare(name, {"kms_host_domains": ["a.example.com"]}, "kms1.corp.example.com") for name in ("x", "y")]
+    assert len(clashes(hosts, [])) == 1
+    assert len(clashes(hosts[:1], ["x"])) == 1
+    assert clashes(hosts[:1], ["y"]) == []
+
+
+def test_hosts_that_share_the_clients_are_told() -> None:
+    first = declare("kms1", {}, "kms1.corp.example.com")
+    second = declare("kms2", {}, "kms2.corp.example.com")
+    third = declare("kms3", {"kms_host_rank": "secondary"}, "kms3.corp.example.com")
+    assert len(notes([first, second, third])) == 1
+    assert notes([first, third]) == []
+
+
+@pytest.mark.parametrize(
+    ("role", "variables", "word"),
+    [
+        ("kms_host", {"kms_host_rank": "first"}, "kms_host_rank"),
+        ("kms_host", {"kms_host_srv_priority": "ten"}, "kms_host_srv_priority"),
+        ("kms_host", {"kms_host_srv_priority": 70000, "kms_host_domains": ["a.example.com"]}, "70000"),
+        ("kms_host", {"kms_host_publish": [{"priority": 1}]}, "domain"),
+        ("kms_host", {"kms_host_publish": [{"domain": "a.example.com", "prio": 1}]}, "prio"),
+        ("kms_host", {"kms_host_domains": ["a.example.com", "A.example.com"]}, "more than once"),
+        ("kms_host", {"kms_host_listening_port": 0}, "1 to 65535"),
+        ("kms_host", {"kms_host_listening_port": 1689, "kms_host_firewall": True}, "kms_host_firewall"),
+        ("kms_host", {"kms_host_verify_retries": -1}, "0 to"),
+        ("kms_host", {"kms_host_product_key": SECRET}, "kms_host_product_key"),
+        ("kms_client", {"kms_client_product_key": SECRET}, "kms_client_product_key"),
+        ("kms_client", {"kms_client_port": 65536}, "0 to 65535"),
+        ("kms_client", {"kms_client_replace": ["avma", "pirate"]}, "pirate"),
+        ("kms_client", {"kms_client_activate": "perhaps"}, "kms_client_activate"),
+    ],
+)
+def test_bad_input_is_told_with_its_variable_and_without_the_key(
+    role: str, variables: dict[str, t.Any], word: str
+) -> None:
+    (problem,), doubtful = role_problems(role, {"one": variables, "two": variables})
+    assert problem.startswith("one, two: ")
+    assert word in problem
+    assert SECRET not in problem
+    assert doubtful == []
+
+
+@pytest.mark.parametrize(
+    ("role", "variables"),
+    [
+        ("kms_host", {}),
+        (
+            "kms_host",
+            {"kms_host_listening_port": "1689", "kms_host_firewall": "no", "kms_host_domains": "a.example.com"},
+        ),
+        ("kms_host", {"kms_host_publish": [], "kms_host_fqdn": "kms1.corp.example.com"}),
+        ("kms_client", {"kms_client_product_key": "keep", "kms_client_port": 0, "kms_client_server": ""}),
+        ("kms_client", {"kms_client_product_key": "client_setup", "other_variable": 1}),
+    ],
+)
+def test_good_input_is_let_pass(role: str, variables: dict[str, t.Any]) -> None:
+    assert role_problems(role, {"one": variables}) == ([], [])
+
+
+def test_a_misspelled_variable_is_told() -> None:
+    problems, doubtful = role_problems("kms_host", {"one": {"kms_host_domain": [], "kms_host_notes": "mine"}})
+    assert problems == []
+    assert len(doubtful) == 1
+    assert "kms_host_domains" in doubtful[0]
+
+
+def test_a_secret_of_the_wrong_type_is_not_repeated() -> None:
+    problems, _ = role_problems("kms_host", {"one": {"kms_host_product_key": {"key": SECRET}}})
+    assert SECRET not in str(problems)
+
+
+def specification(role: str) -> dict[str, t.Any]:
+    text = (ROLES / role / "meta" / "argument_specs.yml").read_text(encoding="utf-8")
+    return t.cast(dict[str, t.Any], yaml.safe_load(text)["argument_specs"])
+
+
+@pytest.mark.parametrize("role", ["kms_host", "kms_client", "kms_verify"])
+def test_defaults_are_those_of_the_specification(role: str) -> None:
+    defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
+    options = {name: option for entry in specification(role).values() for name, option in entry["options"].items()}
+    assert set(defaults) <= set(options)
+    documented = {name: option["default"] for name, option in options.items() if "default" in option}
+    fixed = {name: value for name, value in defaults.items() if not str(value).startswith("{{")}
+    assert {name: documented.get(name) for name in fixed} == fixed
+
+
+def test_ranks_and_variables_are_those_of_the_specification() -> None:
+    options = specification("kms_host")["main"]["options"]
+    assert options["kms_host_rank"]["choices"] == list(declared.RANKS)
+    assert options["kms_host_rank"]["default"] == declared.DEFAULT_RANK
+    assert options["kms_host_srv_weight"]["default"] == declared.DEFAULT_WEIGHT
+    assert set(declared.VARIABLES) <= set(options)
+
+
+def test_keys_are_secret_in_the_specifications() -> None:
+    for role in ("kms_host", "kms_client"):
+        assert specification(role)["main"]["options"][f"{role}_product_key"]["no_log"] is True
