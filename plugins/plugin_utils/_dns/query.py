@@ -66,7 +66,9 @@ class QueryOptions:
 class Answer:
     """What DNS says of one domain. ``nameserver`` is the server that said it, or the first that failed.
 
+    A malformed answer keeps the records that are well-formed: one odd target must not hide the others.
     ``addresses`` has the addresses of each target, none for one that cannot be resolved; it is empty unless asked for.
+    ``unresolved`` tells why no address is known of a target for which DNS gave no useful answer.
     """
 
     domain: str
@@ -76,15 +78,19 @@ class Answer:
     detail: str = ""
     addresses: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     service: str = SERVICE
+    unresolved: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def message(self) -> str:
         """The outcome as one line that names the domain and the server."""
         server = str(self.nameserver) if self.nameserver else "no name server"
-        text = _MESSAGES[self.outcome].format(
-            name=f"{self.service}.{self.domain}", domain=self.domain, server=server, count=len(self.records)
-        )
+        text = describe(self.outcome, f"{self.service}.{self.domain}", server, len(self.records))
         return f"{self.domain}: {text}" + (f" ({self.detail})" if self.detail else "")
+
+
+def describe(outcome: Outcome, name: str, server: str, count: int = 0) -> str:
+    """Return an outcome as a phrase; ``name`` is what was asked for, ``count`` the number of records found."""
+    return _MESSAGES[outcome].format(name=name, server=server, count=count)
 
 
 _MESSAGES = {
@@ -119,21 +125,21 @@ async def query_srv_async(domains: Iterable[str], options: QueryOptions | None =
     wanted = list(dict.fromkeys(domain_of_term(domain, options.service) for domain in domains))
     for domain in wanted:
         _owner(domain, options.service)
-    resolver = _Resolver(options)
+    resolver = Resolver(options)
     answers = await asyncio.gather(*(resolver.answers(domain) for domain in wanted))
     return tuple(answer for group in answers for answer in group)
 
 
 @dataclass(frozen=True)
-class _Servers:
+class Servers:
     """The servers to ask about a name; or, when they could not be found, the reply that says why."""
 
     servers: tuple[Nameserver, ...] = ()
     failure: Reply | None = None
 
 
-class _Resolver:
-    """The questions of one run: what several domains need to know is asked once."""
+class Resolver:
+    """The questions of one run: what several domains need to know is asked once. Lives in one event loop."""
 
     def __init__(self, options: QueryOptions) -> None:
         self._options = options
@@ -141,10 +147,11 @@ class _Resolver:
         self._given = [parse_nameserver(entry, options.port) for entry in options.nameservers]
         self._sockets = asyncio.Semaphore(_MAX_SOCKETS)
         self._tasks: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
+        self._unresolved: dict[Name, str] = {}
 
     async def answers(self, domain: str) -> list[Answer]:
         """Return the answer of a domain, or one from each server."""
-        found = await self._servers_for(dns.name.from_text(domain))
+        found = await self.servers_for(dns.name.from_text(domain))
         if not found.servers:
             return [self._answer(domain, found.failure or Reply(Outcome.UNREACHABLE, detail="none is configured"))]
         groups = _by_host(found.servers) if self._options.all_nameservers else [found.servers]
@@ -159,9 +166,7 @@ class _Resolver:
             if reply.alias is not None:
                 name = reply.alias
                 found = (
-                    await self._servers_for(_without_service(name))
-                    if self._options.authoritative
-                    else _Servers(servers)
+                    await self.servers_for(_without_service(name)) if self._options.authoritative else Servers(servers)
                 )
             elif reply.outcome is Outcome.REFERRAL and self._options.authoritative:
                 found = await self._referred(reply)
@@ -178,13 +183,16 @@ class _Resolver:
         outcome, detail = reply.outcome, reply.detail
         records: tuple[SrvRecord, ...] = ()
         if reply.rrset is not None:
-            try:
-                records = tuple(_records(domain, reply))
-            except ValueError as error:
-                outcome, detail = Outcome.MALFORMED, str(error)
-        if len(records) == 1 and records[0].target == NO_TARGET:
-            outcome, records = Outcome.NOT_AVAILABLE, ()
-        return Answer(domain, outcome, records, reply.server, detail, addresses or {}, self._options.service)
+            records, odd = _records(domain, reply)
+            if odd:
+                outcome, detail = Outcome.MALFORMED, "; ".join(odd)
+            elif len(records) == 1 and records[0].target == NO_TARGET:
+                outcome, records = Outcome.NOT_AVAILABLE, ()
+        targets = {rdata.target for rdata in reply.rrset or ()}
+        unresolved = {_text(name): reason for name, reason in self._unresolved.items() if name in targets}
+        return Answer(
+            domain, outcome, records, reply.server, detail, addresses or {}, self._options.service, unresolved
+        )
 
     async def _ask(self, servers: Sequence[Nameserver], name: Name, rdtype: RdataType) -> Reply:
         """Ask the servers in turn until one knows; if none does, return the failure that tells most."""
@@ -222,14 +230,14 @@ class _Resolver:
         found = await asyncio.gather(*(find_addresses(server) for server in self._given))
         return [server for group in found for server in group]
 
-    async def _servers_for(self, name: Name) -> _Servers:
-        """Return the servers to ask about ``name``: those of its zone, or the resolver's."""
+    async def servers_for(self, name: Name) -> Servers:
+        """Return the servers to ask about ``name``: with ``authoritative`` those of its zone, or the resolver's."""
         if not self._options.authoritative:
-            return _Servers(await self._recursive())
-        result: _Servers = await self._once(("zone", name), self._find_zone_servers(name))
+            return Servers(await self._recursive())
+        result: Servers = await self._once(("zone", name), self._find_zone_servers(name))
         return result
 
-    async def _find_zone_servers(self, name: Name) -> _Servers:
+    async def _find_zone_servers(self, name: Name) -> Servers:
         """Find the zone that ``name`` lies in, by its SOA record, and the servers of that zone.
 
         The domain is asked for, never the service's name in it: a resolver keeps a missing name, for every type, as
@@ -238,30 +246,30 @@ class _Resolver:
         recursive = await self._recursive()
         reply = await self._ask(recursive, name, dns.rdatatype.SOA)
         if not reply.outcome.is_settled:
-            return _Servers(failure=_while_finding_zone(reply, name))
+            return Servers(failure=_while_finding_zone(reply, name))
         soa = reply.rrset or (authority(reply.message, dns.rdatatype.SOA) if reply.message else None)
         if soa is None:
-            return _Servers(failure=Reply(Outcome.MALFORMED, reply.server, detail=f"no SOA record for {_text(name)}"))
+            return Servers(failure=Reply(Outcome.MALFORMED, reply.server, detail=f"no SOA record for {_text(name)}"))
         if soa.name == dns.name.root:  # no such top-level domain: no need to trouble the root servers
-            return _Servers(failure=reply)
+            return Servers(failure=reply)
         listed = await self._ask(recursive, soa.name, dns.rdatatype.NS)
         if listed.rrset is None:
-            return _Servers(failure=_while_finding_zone(listed, name))
+            return Servers(failure=_while_finding_zone(listed, name))
         # The primary first: it has a change before the others. A hidden one is not asked.
         names = sorted((rdata.target for rdata in listed.rrset), key=lambda target: (target != soa[0].mname, target))
         return await self._servers_named(names, listed.message)
 
-    async def _referred(self, reply: Reply) -> _Servers:
+    async def _referred(self, reply: Reply) -> Servers:
         """Return the servers that a referral points to."""
         delegation = authority(reply.message, dns.rdatatype.NS) if reply.message else None
         names = sorted(rdata.target for rdata in delegation) if delegation else []
         return await self._servers_named(names, reply.message)
 
-    async def _servers_named(self, names: Iterable[Name], message: Message | None) -> _Servers:
+    async def _servers_named(self, names: Iterable[Name], message: Message | None) -> Servers:
         """Return the servers of these names, each once for every address."""
         names = list(names)
         addresses = await asyncio.gather(*(self._addresses(name, message) for name in names))
-        return _Servers(
+        return Servers(
             tuple(
                 Nameserver(_text(name), self._options.port, address)
                 for name, found in zip(names, addresses, strict=True)
@@ -291,7 +299,12 @@ class _Resolver:
     async def _find_addresses(self, name: Name) -> list[str]:
         recursive = await self._recursive()
         replies = await asyncio.gather(*(self._ask(recursive, name, rdtype) for rdtype in _ADDRESS_TYPES))
-        return [rdata.address for reply in replies if reply.rrset for rdata in sorted(reply.rrset)]
+        found = [rdata.address for reply in replies if reply.rrset for rdata in sorted(reply.rrset)]
+        # An alias that was not followed, or no answer at all, does not say that the host has no address.
+        open_ends = [reply for reply in replies if not reply.outcome.is_settled or reply.alias is not None]
+        if open_ends and not found:
+            self._unresolved[name] = _why_unresolved(open_ends[0], name)
+        return found
 
 
 _TELLING = list(Outcome)
@@ -331,10 +344,21 @@ def _without_service(name: Name) -> Name:
     return name
 
 
-def _records(domain: str, reply: Reply) -> list[SrvRecord]:
-    """Return the records of a reply in their order. Raises ValueError for a target that cannot be a host's name."""
-    records = [
-        SrvRecord(domain, _text(rdata.target), rdata.port, rdata.priority, rdata.weight, reply.ttl)
-        for rdata in reply.rrset or ()
-    ]
-    return sorted(records, key=lambda record: record.sort_key)
+def _why_unresolved(reply: Reply, name: Name) -> str:
+    """Return why a reply says nothing of a host's addresses."""
+    server = str(reply.server) if reply.server else "no name server"
+    if reply.alias is not None:
+        return f"{server} says that {_text(name)} is another name of {_text(reply.alias)}, and no more"
+    return describe(reply.outcome, _text(name), server) + (f" ({reply.detail})" if reply.detail else "")
+
+
+def _records(domain: str, reply: Reply) -> tuple[tuple[SrvRecord, ...], list[str]]:
+    """Return the records of a reply in their order, and what is wrong with each target that is no DNS name."""
+    records: list[SrvRecord] = []
+    odd: list[str] = []
+    for rdata in reply.rrset or ():
+        try:
+            records.append(SrvRecord(domain, _text(rdata.target), rdata.port, rdata.priority, rdata.weight, reply.ttl))
+        except ValueError as error:
+            odd.append(str(error))
+    return tuple(sorted(records, key=lambda record: record.sort_key)), odd
