@@ -78,7 +78,7 @@ def find_domains(
 
     The servers in ``options`` are asked in turn; without any, or with ``authoritative``, those of the zone itself.
     ``lifetime`` is in seconds, for the transfer from one server. Zones that are delegated out of a zone are not in it.
-    Names are in lower case and may still hold any byte, escaped. Raises ValueError for what is no domain, server or key.
+    Names are in lower case and may still hold any byte, escaped. Raises ValueError for a wrong domain, server or key.
     """
     return asyncio.run(_find_domains(zones, options, lifetime, key))
 
@@ -114,24 +114,30 @@ class _Finder:
         for server in found.servers:
             async with self._turns:
                 names = _ServiceNames(origin, dns.name.from_text(self._options.service, None))
-                problem = await self._transfer(server, question, names)
+                problem = await self._why_not(server, origin) or await self._transfer(server, question, names)
             if problem is None:
                 return Transfer(zone, names.domains, server)
             problems.append(problem)
         return Transfer(zone, problems=tuple(problems))
 
-    async def _transfer(self, server: Nameserver, question: QueryMessage, names: _ServiceNames) -> str | None:
-        """Have the zone transferred from one server; return what went wrong, if anything did."""
-        # A small question first, so that a server that is dead or not responsible costs no more than its time-out.
-        origin, timeout = names.origin, self._options.timeout
-        reply = await exchange(server, origin, dns.rdatatype.SOA, Transport(tcp=True, timeout=timeout), timeout)
+    async def _why_not(self, server: Nameserver, origin: Name) -> str | None:
+        """Return why a server cannot have the zone, found by a small question.
+
+        So one that is dead or not responsible costs no more than its time-out.
+        """
+        how = Transport(tcp=True, timeout=self._options.timeout)
+        reply = await exchange(server, origin, dns.rdatatype.SOA, how, how.timeout)
+        if reply.outcome is Outcome.ANSWERED:
+            return None
         if reply.outcome is Outcome.NO_DATA:
             return f"{server} has no zone of that name: name the zone that the domain lies in"
-        if reply.outcome is not Outcome.ANSWERED:
-            return describe(reply.outcome, origin.to_text(omit_final_dot=True), str(server))
+        return describe(reply.outcome, origin.to_text(omit_final_dot=True), str(server))
+
+    async def _transfer(self, server: Nameserver, question: QueryMessage, names: _ServiceNames) -> str | None:
+        """Have the zone transferred from one server; return what went wrong, if anything did."""
         try:
             await dns.asyncquery.inbound_xfr(
-                str(server.address), cast(Any, names), question, server.port, timeout, self._lifetime
+                str(server.address), cast(Any, names), question, server.port, self._options.timeout, self._lifetime
             )
         except dns.xfr.TransferError as error:
             return _refusal(server, error.rcode)
