@@ -141,7 +141,7 @@ class Fleet:
         tsig = description.get("tsig") or {}
         server = str(description.get("server", "embedded"))
         if server != "embedded":
-            address, _, port = server.rpartition(":")
+            address, _colon, port = server.rpartition(":")
             if not address or not port.isdigit():
                 raise FleetError(f"dns.server is 'embedded' or ADDRESS:PORT, not {server}")
             self._external = ExternalClient(address, int(port), tsig)
@@ -394,7 +394,7 @@ class _MachineMaker:
 
     def _windows(self) -> tuple[data.Generation, data.Edition]:
         text = str(self._entry.get("windows") or "server2022")
-        name, _, edition_id = text.partition("/")
+        name, _slash, edition_id = text.partition("/")
         generation = data.generations().get(name)
         if generation is None:
             raise FleetError(f"{self._host}: no Windows is named {name}; there are {', '.join(data.generations())}")
@@ -554,12 +554,12 @@ class _KmsPorts:
                     self._open[machine.name] = (wanted, opened)
 
     def close(self) -> None:
-        for _, server in self._open.values():
+        for _port, server in self._open.values():
             server.close()
         self._open.clear()
 
 
-async def _accept_and_close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _accept_and_close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.close()
 
 

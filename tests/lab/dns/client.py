@@ -164,7 +164,7 @@ async def _send(
 ) -> dns.message.Message:
     """Over UDP from the given loopback address, over TCP when the answer is truncated."""
     try:
-        answer, _ = await dns.asyncquery.udp_with_fallback(
+        answer, _used_tcp = await dns.asyncquery.udp_with_fallback(
             message, address, timeout=timeout, port=port, source=source or None
         )
     except (dns.exception.FormError, dns.tsig.PeerError) as error:

@@ -64,7 +64,9 @@ class DnsServer:
             self._tcp = await asyncio.start_server(self._serve_tcp, address, port)
             found = self._tcp.sockets[0].getsockname()[1]
             try:
-                self._udp, _ = await loop.create_datagram_endpoint(lambda: _Udp(self), local_addr=(address, found))
+                self._udp, _protocol = await loop.create_datagram_endpoint(
+                    lambda: _Udp(self), local_addr=(address, found)
+                )
             except OSError:
                 self._tcp.close()
                 if port or attempt == attempts - 1:
@@ -160,7 +162,7 @@ class DnsServer:
         response = _respond(request, dns.rcode.NOERROR)
         response.flags |= dns.flags.AA
         name, kind = request.question[0].name, request.question[0].rdtype
-        for _ in range(8):
+        for _alias in range(8):
             alias = zone.find(name, dns.rdatatype.CNAME)
             if alias is None or kind == dns.rdatatype.CNAME:
                 break

@@ -109,7 +109,7 @@ class KmsClient:
         fixed = spp.fixed_server(licence.sku)
         if fixed is not None:
             return self._ask_in_turn(licence, [Candidate(fixed[0], fixed[1], discovered=False)])
-        name, port, _ = spp.discovered
+        name, port, _address = spp.discovered
         if spp.host_caching and name and self._reach(name, port):
             return self._ask_in_turn(licence, [Candidate(name, port, discovered=True)])
         return await self._discover(licence)

@@ -76,11 +76,11 @@ class HostRole:
         if not self.is_windows:
             return 5
         first = 25 if data.host_key_products()[self.licence.sku.host_key].servers == 0 else 5
-        return max([first, *(threshold for _, threshold in self.seen.values())])
+        return max([first, *(threshold for _time, threshold in self.seen.values())])
 
     def count(self, now: dt.datetime) -> int:
         """Different clients of the last 30 days, never more than twice the threshold."""
-        for client_machine_id, (time, _) in list(self.seen.items()):
+        for client_machine_id, (time, _threshold) in list(self.seen.items()):
             if now - time > _COUNT_DAYS:
                 del self.seen[client_machine_id]
         return len(self.seen)

@@ -174,7 +174,7 @@ def skus_for(
             if update is None or update in updates:
                 found.append(_host_sku(generation, data.host_key_products()[name]))
     found += [_office_host_sku(data.office_host_key_products()[name]) for name in office_pack]
-    found += [_office_sku(name, int(release)) for name, _, release in (entry.rpartition("/") for entry in office)]
+    found += [_office_sku(name, int(release)) for name, _slash, release in (entry.rpartition("/") for entry in office)]
     return (*found, _addon_sku())
 
 

@@ -54,7 +54,9 @@ class Registry:
         """Names of the keys directly below, sorted."""
         prefix = self._normal(path) + "\\"
         found = (
-            name for key, (name, _) in self._keys.items() if key.startswith(prefix) and "\\" not in key[len(prefix) :]
+            name
+            for key, (name, _values) in self._keys.items()
+            if key.startswith(prefix) and "\\" not in key[len(prefix) :]
         )
         return sorted(found, key=str.lower)
 
@@ -84,4 +86,6 @@ class Registry:
 
     def dump(self) -> dict[str, dict[str, t.Any]]:
         """All keys that hold values, for a person to read."""
-        return {path: {v.name: v.data for v in values.values()} for path, (_, values) in self._keys.items() if values}
+        return {
+            path: {v.name: v.data for v in values.values()} for path, (_name, values) in self._keys.items() if values
+        }

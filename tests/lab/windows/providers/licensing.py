@@ -208,59 +208,67 @@ class ServiceProvider(_LicensingProvider):
             "OA3xOriginalProductKeyPkPn": "[4.0] X00-00000" if has_key else "",
         }
 
-    def do_installproductkey(self, _: Instance | None, productkey: str | None) -> None:
+    def do_installproductkey(self, _instance: Instance | None, productkey: str | None) -> None:
         self.spp.install_key(productkey)
 
-    def do_installlicense(self, _: Instance | None, license: str | None) -> None:
+    def do_installlicense(self, _instance: Instance | None, license: str | None) -> None:
         if not license:
             raise CimError(INVALID_PARAMETER, "no licence")
 
-    def do_installlicensepackage(self, _: Instance | None, licensepackage: str | None) -> None:
+    def do_installlicensepackage(self, _instance: Instance | None, licensepackage: str | None) -> None:
         if not licensepackage:
             raise CimError(INVALID_PARAMETER, "no licence package")
 
-    def do_refreshlicensestatus(self, _: Instance | None) -> None:
+    def do_refreshlicensestatus(self, _instance: Instance | None) -> None:
         self.spp.settle()
 
-    def do_clearproductkeyfromregistry(self, _: Instance | None) -> None:
+    def do_clearproductkeyfromregistry(self, _instance: Instance | None) -> None:
         self.spp.clear_key_from_registry()
 
-    def do_setvlactivationinterval(self, _: Instance | None, activationinterval: int | None) -> None:
+    def do_setvlactivationinterval(self, _instance: Instance | None, activationinterval: int | None) -> None:
         self.spp.set_interval("VLActivationInterval", activationinterval or 0)
 
-    def do_setvlrenewalinterval(self, _: Instance | None, renewalinterval: int | None) -> None:
+    def do_setvlrenewalinterval(self, _instance: Instance | None, renewalinterval: int | None) -> None:
         self.spp.set_interval("VLRenewalInterval", renewalinterval or 0)
 
-    def do_setkeymanagementservicelisteningport(self, _: Instance | None, portnumber: int | None) -> None:
+    def do_setkeymanagementservicelisteningport(self, _instance: Instance | None, portnumber: int | None) -> None:
         self.spp.require_host()
         self.spp.write_setting("KeyManagementServiceListeningPort", registry.SZ, str(_port(portnumber)))
 
-    def do_clearkeymanagementservicelisteningport(self, _: Instance | None) -> None:
+    def do_clearkeymanagementservicelisteningport(self, _instance: Instance | None) -> None:
         self.spp.require_host()
         self.spp.clear_setting("KeyManagementServiceListeningPort")
 
-    def do_disablekeymanagementservicednspublishing(self, _: Instance | None, disablepublishing: bool | None) -> None:
+    def do_disablekeymanagementservicednspublishing(
+        self, _instance: Instance | None, disablepublishing: bool | None
+    ) -> None:
         self.spp.require_host()
         self.spp.write_setting("DisableDnsPublishing", registry.DWORD, _flag(disablepublishing))
 
-    def do_enablekeymanagementservicelowpriority(self, _: Instance | None, enablelowpriority: bool | None) -> None:
+    def do_enablekeymanagementservicelowpriority(
+        self, _instance: Instance | None, enablelowpriority: bool | None
+    ) -> None:
         self.spp.require_host()
         self.spp.write_setting("EnableKmsLowPriority", registry.DWORD, _flag(enablelowpriority))
 
-    def do_disablekeymanagementservicehostcaching(self, _: Instance | None, disablecaching: bool | None) -> None:
+    def do_disablekeymanagementservicehostcaching(
+        self, _instance: Instance | None, disablecaching: bool | None
+    ) -> None:
         self.spp.write_setting("DisableKeyManagementServiceHostCaching", registry.DWORD, _flag(disablecaching))
 
-    def do_disablekeymanagementserviceactivation(self, _: Instance | None, disableactivation: bool | None) -> None:
+    def do_disablekeymanagementserviceactivation(
+        self, _instance: Instance | None, disableactivation: bool | None
+    ) -> None:
         self.spp.require_host()
         self.spp.write_setting("DisableKmsActivation", registry.DWORD, _flag(disableactivation))
 
-    def do_acquiregenuineticket(self, _: Instance | None, **arguments: t.Any) -> None:
+    def do_acquiregenuineticket(self, _instance: Instance | None, **arguments: t.Any) -> None:
         raise CimError(NOT_ALLOWED, "the requested operation is not allowed")
 
-    def do_rearmwindows(self, _: Instance | None) -> None:
+    def do_rearmwindows(self, _instance: Instance | None) -> None:
         self.spp.rearm()
 
-    def do_rearmapp(self, _: Instance | None, applicationid: str | None) -> None:
+    def do_rearmapp(self, _instance: Instance | None, applicationid: str | None) -> None:
         if not applicationid:
             raise CimError(INVALID_PARAMETER, "no application ID")
         self.spp.rearm()
@@ -284,7 +292,7 @@ class ServiceProvider(_LicensingProvider):
         self.machine.world.ad_objects.append(ActivationObject(name, key))
 
     def do_doactivedirectoryonlineactivation(
-        self, _: Instance | None, productkey: str | None, activationobjectname: str | None
+        self, _instance: Instance | None, productkey: str | None, activationobjectname: str | None
     ) -> None:
         key = self._directory_key(productkey)
         code = self.machine.world.centre.activate(key, "active-directory")
@@ -293,13 +301,17 @@ class ServiceProvider(_LicensingProvider):
         self._deposit(key, activationobjectname)
 
     def do_generateactivedirectoryofflineactivationid(
-        self, _: Instance | None, productkey: str | None
+        self, _instance: Instance | None, productkey: str | None
     ) -> dict[str, t.Any]:
         key = self._directory_key(productkey)
         return {"InstallationID": installation_id("active-directory", key.product, key.key)}
 
     def do_depositactivedirectoryofflineactivationconfirmation(
-        self, _: Instance | None, productkey: str | None, confirmationid: str | None, activationobjectname: str | None
+        self,
+        _instance: Instance | None,
+        productkey: str | None,
+        confirmationid: str | None,
+        activationobjectname: str | None,
     ) -> None:
         key = self._directory_key(productkey)
         iid = installation_id("active-directory", key.product, key.key)
@@ -388,22 +400,22 @@ class ProductProvider(_LicensingProvider):
     ) -> None:
         self.spp.deposit_confirmation(self._id(instance), installationid, confirmationid)
 
-    def do_getpolicyinformationdword(self, _: Instance | None, policyname: str | None) -> None:
+    def do_getpolicyinformationdword(self, _instance: Instance | None, policyname: str | None) -> None:
         raise CimError(_VALUE_NOT_FOUND, f"no policy {policyname}")
 
-    def do_getpolicyinformationstring(self, _: Instance | None, policyname: str | None) -> None:
+    def do_getpolicyinformationstring(self, _instance: Instance | None, policyname: str | None) -> None:
         raise CimError(_VALUE_NOT_FOUND, f"no policy {policyname}")
 
-    def do_gettokenactivationgrants(self, _: Instance | None) -> None:
+    def do_gettokenactivationgrants(self, _instance: Instance | None) -> None:
         raise CimError(_TOKEN_NOT_FOUND, "no token activation licence")
 
-    def do_generatetokenactivationchallenge(self, _: Instance | None) -> None:
+    def do_generatetokenactivationchallenge(self, _instance: Instance | None) -> None:
         raise CimError(_TOKEN_NOT_FOUND, "no token activation licence")
 
-    def do_deposittokenactivationresponse(self, _: Instance | None, **arguments: t.Any) -> None:
+    def do_deposittokenactivationresponse(self, _instance: Instance | None, **arguments: t.Any) -> None:
         raise CimError(_TOKEN_NOT_FOUND, "no token activation licence")
 
-    def do_rearmsku(self, _: Instance | None) -> None:
+    def do_rearmsku(self, _instance: Instance | None) -> None:
         self.spp.rearm()
 
 

@@ -29,7 +29,7 @@ class RegistryProvider(Provider):
             return "", INVALID_HANDLE
         return path, OK if self.machine.registry.has_key(path) else NOT_FOUND
 
-    def do_createkey(self, _: Instance | None, hdefkey: int | None, ssubkeyname: str | None) -> int:
+    def do_createkey(self, _instance: Instance | None, hdefkey: int | None, ssubkeyname: str | None) -> int:
         path = self._path(hdefkey, ssubkeyname)
         if path is None:
             return INVALID_HANDLE
@@ -38,7 +38,7 @@ class RegistryProvider(Provider):
         self.machine.registry.create_key(path)
         return OK
 
-    def do_deletekey(self, _: Instance | None, hdefkey: int | None, ssubkeyname: str | None) -> int:
+    def do_deletekey(self, _instance: Instance | None, hdefkey: int | None, ssubkeyname: str | None) -> int:
         path, code = self._existing(hdefkey, ssubkeyname)
         if code:
             return code
@@ -47,18 +47,20 @@ class RegistryProvider(Provider):
         self.machine.registry.delete_key(path)
         return OK
 
-    def do_enumkey(self, _: Instance | None, hdefkey: int | None, ssubkeyname: str | None) -> dict[str, t.Any]:
+    def do_enumkey(self, _instance: Instance | None, hdefkey: int | None, ssubkeyname: str | None) -> dict[str, t.Any]:
         path, code = self._existing(hdefkey, ssubkeyname)
         return {"ReturnValue": code, "sNames": (self.machine.registry.subkeys(path) or None) if code == OK else None}
 
-    def do_enumvalues(self, _: Instance | None, hdefkey: int | None, ssubkeyname: str | None) -> dict[str, t.Any]:
+    def do_enumvalues(
+        self, _instance: Instance | None, hdefkey: int | None, ssubkeyname: str | None
+    ) -> dict[str, t.Any]:
         path, code = self._existing(hdefkey, ssubkeyname)
         values = self.machine.registry.values(path) if code == OK else []
         names, types = [value.name for value in values], [value.type for value in values]
         return {"ReturnValue": code, "sNames": names or None, "Types": types or None}
 
     def do_deletevalue(
-        self, _: Instance | None, hdefkey: int | None, ssubkeyname: str | None, svaluename: str | None
+        self, _instance: Instance | None, hdefkey: int | None, ssubkeyname: str | None, svaluename: str | None
     ) -> int:
         path, code = self._existing(hdefkey, ssubkeyname)
         if code:
@@ -66,7 +68,7 @@ class RegistryProvider(Provider):
         return OK if self.machine.registry.delete_value(path, svaluename or "") else NOT_FOUND
 
     def do_checkaccess(
-        self, _: Instance | None, hdefkey: int | None, ssubkeyname: str | None, urequired: int | None
+        self, _instance: Instance | None, hdefkey: int | None, ssubkeyname: str | None, urequired: int | None
     ) -> dict[str, t.Any]:
         _path, code = self._existing(hdefkey, ssubkeyname)
         return {"ReturnValue": code, "bGranted": code == OK}
@@ -88,43 +90,43 @@ class RegistryProvider(Provider):
             self.machine.registry.set(path, arguments["svaluename"] or "", value_type, content)
         return code
 
-    def do_getdwordvalue(self, _: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
+    def do_getdwordvalue(self, _instance: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
         return self._get(registry.DWORD, "uValue", arguments)
 
-    def do_getqwordvalue(self, _: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
+    def do_getqwordvalue(self, _instance: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
         return self._get(registry.QWORD, "uValue", arguments)
 
-    def do_getstringvalue(self, _: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
+    def do_getstringvalue(self, _instance: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
         return self._get(registry.SZ, "sValue", arguments)
 
-    def do_getexpandedstringvalue(self, _: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
+    def do_getexpandedstringvalue(self, _instance: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
         return self._get(registry.EXPAND_SZ, "sValue", arguments)
 
-    def do_getmultistringvalue(self, _: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
+    def do_getmultistringvalue(self, _instance: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
         return self._get(registry.MULTI_SZ, "sValue", arguments)
 
-    def do_getbinaryvalue(self, _: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
+    def do_getbinaryvalue(self, _instance: Instance | None, **arguments: t.Any) -> dict[str, t.Any]:
         return self._get(registry.BINARY, "uValue", arguments)
 
-    def do_setdwordvalue(self, _: Instance | None, **arguments: t.Any) -> int:
+    def do_setdwordvalue(self, _instance: Instance | None, **arguments: t.Any) -> int:
         return self._set(registry.DWORD, int(arguments["uvalue"] or 0), arguments)
 
-    def do_setqwordvalue(self, _: Instance | None, **arguments: t.Any) -> int:
+    def do_setqwordvalue(self, _instance: Instance | None, **arguments: t.Any) -> int:
         return self._set(registry.QWORD, int(arguments["uvalue"] or 0), arguments)
 
-    def do_setstringvalue(self, _: Instance | None, **arguments: t.Any) -> int:
+    def do_setstringvalue(self, _instance: Instance | None, **arguments: t.Any) -> int:
         return self._set(registry.SZ, arguments["svalue"] or "", arguments)
 
-    def do_setexpandedstringvalue(self, _: Instance | None, **arguments: t.Any) -> int:
+    def do_setexpandedstringvalue(self, _instance: Instance | None, **arguments: t.Any) -> int:
         return self._set(registry.EXPAND_SZ, arguments["svalue"] or "", arguments)
 
-    def do_setmultistringvalue(self, _: Instance | None, **arguments: t.Any) -> int:
+    def do_setmultistringvalue(self, _instance: Instance | None, **arguments: t.Any) -> int:
         """An empty list cannot be told from a missing argument and is refused."""
         if not arguments["svalue"] or not all(arguments["svalue"]):
             return INVALID_PARAMETER
         return self._set(registry.MULTI_SZ, list(arguments["svalue"]), arguments)
 
-    def do_setbinaryvalue(self, _: Instance | None, **arguments: t.Any) -> int:
+    def do_setbinaryvalue(self, _instance: Instance | None, **arguments: t.Any) -> int:
         if not arguments["uvalue"]:
             return INVALID_PARAMETER
         return self._set(registry.BINARY, list(arguments["uvalue"]), arguments)
