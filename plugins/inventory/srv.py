@@ -245,7 +245,8 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.query import (
     query_srv,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import NO_TARGET, SrvRecord
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.transfer import Transfer, TsigKey, find_domains
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.transfer import Transfer, find_domains
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.tsig import tsig_key
 
 try:
     from ansible.utils.unsafe_proxy import wrap_var
@@ -259,7 +260,9 @@ except ImportError:  # where text is no template unless it is tagged as one, not
 _SUFFIXES = ("kms_srv.yml", "kms_srv.yaml")
 _QUERY_OPTIONS = ("port", "tcp", "timeout", "lifetime", "retries", "authoritative")
 _ASKED_OPTIONS = ("domains", "nameservers", "zone_transfer", *_QUERY_OPTIONS)
-_APPROVED, _ROGUE, _STALE = "kms_approved", "kms_rogue", "kms_stale"
+_APPROVED = "kms_approved"
+_ROGUE = "kms_rogue"
+_STALE = "kms_stale"
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -340,12 +343,12 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         warnings = [transfer.message for transfer in transfers if not transfer.nameserver]
         return domains + list(_found(transfers, warnings)), warnings
 
-    def _tsig_key(self) -> TsigKey | None:
-        """Return the key of zone transfers. Raises ValueError for half a key."""
+    def _tsig_key(self) -> Any:
+        """Return the key of zone transfers, None without one. Raises ValueError for half a key."""
         name, secret = self.get_option("tsig_name"), self.get_option("tsig_secret")
         if bool(name) != bool(secret):
             raise ValueError("tsig_name and tsig_secret belong together")
-        return TsigKey(str(name), str(secret), self.get_option("tsig_algorithm")) if name else None
+        return tsig_key(name, secret, self.get_option("tsig_algorithm")) if name else None
 
     def _fail_if_wanted(self, broken: list[Answer], nothing: bool) -> None:
         """Fail for what did not answer, in one message, when the user's policy is to; ``nothing``: no domain did."""

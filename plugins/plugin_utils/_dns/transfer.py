@@ -20,10 +20,7 @@ try:
     import dns.message
     import dns.name
     import dns.rcode
-    import dns.rdataclass
     import dns.rdatatype
-    import dns.tsig
-    import dns.tsigkeyring
     import dns.xfr
 except ImportError:  # query.DNSPYTHON_IMPORT_ERROR tells the plugins
     pass
@@ -31,27 +28,9 @@ except ImportError:  # query.DNSPYTHON_IMPORT_ERROR tells the plugins
 if TYPE_CHECKING:
     from dns.message import QueryMessage
     from dns.name import Name
+    from dns.tsig import Key
 
 _AT_ONCE = 8  # transfers are work for the processor, more than waiting
-
-
-@dataclass(frozen=True)
-class TsigKey:
-    """The key that a transfer is signed with (RFC 8945): its name, its secret in base64, and the algorithm."""
-
-    name: str
-    secret: str
-    algorithm: str = "hmac-sha256"
-
-    def sign(self, query: QueryMessage) -> None:
-        """Sign a question. Raises ValueError for what is no key."""
-        try:
-            ring = dns.tsigkeyring.from_text({self.name: self.secret})
-            query.use_tsig(ring, algorithm=dns.name.from_text(self.algorithm))
-            query.to_wire()
-        except (dns.exception.DNSException, NotImplementedError, ValueError) as error:
-            # Without the cause, whose text may hold the secret.
-            raise ValueError(f"the TSIG key {self.name!r} cannot be used: {type(error).__name__}") from None
 
 
 @dataclass(frozen=True)
@@ -72,19 +51,19 @@ class Transfer:
 
 
 def find_domains(
-    zones: Iterable[str], options: QueryOptions, lifetime: float = 60.0, key: TsigKey | None = None
+    zones: Iterable[str], options: QueryOptions, lifetime: float = 60.0, key: Key | None = None
 ) -> tuple[Transfer, ...]:
     """Have all zones transferred at once and return what each told, in the order of the zones.
 
     The servers in ``options`` are asked in turn; without any, or with ``authoritative``, those of the zone itself.
-    ``lifetime`` is in seconds, for the transfer from one server. Zones that are delegated out of a zone are not in it.
-    Names are in lower case and may still hold any byte, escaped. Raises ValueError for a wrong domain, server or key.
+    ``lifetime`` is in seconds, for the transfer from one server; ``key`` signs it. Zones that are delegated out of
+    a zone are not in it. Names are in lower case and may still hold any byte, escaped. Raises ValueError for a wrong domain or server.
     """
     return asyncio.run(_find_domains(zones, options, lifetime, key))
 
 
 async def _find_domains(
-    zones: Iterable[str], options: QueryOptions, lifetime: float, key: TsigKey | None
+    zones: Iterable[str], options: QueryOptions, lifetime: float, key: Key | None
 ) -> tuple[Transfer, ...]:
     wanted = list(dict.fromkeys(domain_of_term(zone, options.service) for zone in zones))
     finder = _Finder(options, lifetime, key)
@@ -94,7 +73,7 @@ async def _find_domains(
 class _Finder:
     """The transfers of one run."""
 
-    def __init__(self, options: QueryOptions, lifetime: float, key: TsigKey | None) -> None:
+    def __init__(self, options: QueryOptions, lifetime: float, key: Key | None) -> None:
         self._options = replace(options, authoritative=options.authoritative or not options.nameservers)
         self._resolver = Resolver(self._options)
         self._lifetime = lifetime
@@ -106,7 +85,7 @@ class _Finder:
         origin = dns.name.from_text(zone)
         question = dns.message.make_query(origin, dns.rdatatype.AXFR)
         if self._key:
-            self._key.sign(question)
+            question.use_tsig(self._key)
         found = await self._resolver.servers_for(origin)
         if not found.servers:
             return Transfer(zone, problems=(_no_server(found.failure, zone),))
