@@ -22,7 +22,7 @@ _MODULES = os.path.join(os.path.dirname(__file__), "..", "..", "modules")
 _SPEC_KEYS = ("type", "required", "default", "choices", "elements", "aliases")
 
 #: What the documentation's schema cannot say: options that are never to be logged.
-SECRETS = {"product_key", "confirmation_id"}
+SECRETS = {"product_key", "confirmation_id", "tsig_secret"}
 
 
 class InvalidArguments(Exception):

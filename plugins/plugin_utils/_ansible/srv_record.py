@@ -1,0 +1,430 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One SRV value present or absent: from options to a wish, by dynamic update or Windows' own classes, to a result."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import typing as t
+
+import yaml
+from ansible.module_utils.basic import missing_required_lib
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns import gss
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import Nameserver, parse_nameserver
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.query import DNSPYTHON_IMPORT_ERROR
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import (
+    NO_TARGET,
+    SERVICE,
+    SrvRecord,
+    domain_of_term,
+    normalise_name,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.update import Edit, Outcome, Updater, Wish, plan
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.zone import (
+    ALIAS,
+    MALFORMED,
+    NO_REPLY,
+    NOT_AUTHORITATIVE,
+    UNREACHABLE,
+    UNVERIFIED,
+    DnsFailure,
+    RecordSet,
+    ZoneServer,
+    find_zone,
+    owner_of,
+    read,
+    text_of,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Failure
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.dns_server import (
+    OVERTAKEN,
+    DnsServer,
+    SrvValue,
+    Zone,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import CimFault, TransportError
+
+from .arguments import InvalidArguments, Range
+from .result import Result, failure_result, refusal_result
+
+try:
+    import dns.exception
+    import dns.name
+    import dns.tsig
+except ImportError:  # query.DNSPYTHON_IMPORT_ERROR tells
+    pass
+
+if t.TYPE_CHECKING:
+    from dns.name import Name
+    from dns.tsig import Key
+
+RANGES = (
+    Range("port", 1, 65535),
+    Range("priority", 0, 65535),
+    Range("weight", 0, 65535),
+    Range("ttl", 0, 2147483647),  # RFC 2181 8
+    Range("timeout", 1, 600),
+)
+
+#: Options that only a dynamic update has.
+_UPDATE_OPTIONS = ("server", "tsig_name", "tsig_secret", "gss_tsig", "gss_principal")
+
+#: How often values of a Windows DNS server are planned anew because somebody else was faster.
+_MAX_ATTEMPTS = 8
+
+#: WBEM_E_INVALID_NAMESPACE, WBEM_E_INVALID_CLASS: Windows without the role of a DNS server.
+_NO_DNS_SERVER = frozenset({0x8004100E, 0x80041010})
+
+_ADVICE = {
+    "REFUSED": (
+        "It does not take this update from this sender. If the zone wants secure updates, sign it (tsig_name or"
+        " gss_tsig) with an identity that may write there. In an Active Directory zone the first computer that wrote"
+        " the name owns it, even after the record is gone: give the updating account or a group of all KMS hosts full"
+        " control on _vlmcs._tcp in this zone, or have an administrator delete that name, or use via: windows_dns."
+    ),
+    "NOTAUTH": (
+        "It is not the primary of this zone, or does not know the key (tsig_name) that signs the update. Name a server"
+        " that takes updates for the zone and a key that is configured there."
+    ),
+    "NOTZONE": "The record does not lie in that zone for this server. Check zone, or leave it out to have it found.",
+    "SERVFAIL": (
+        "The server itself failed; its log says why (a zone that is frozen, read-only or without its database)."
+        " Samba's internal DNS server says so, too, when it refuses an update to a name that somebody else owns."
+    ),
+    "NOTIMP": "It takes no dynamic updates. Name the primary server of the zone.",
+    "FORMERR": "It does not understand the update. Name the primary server of the zone.",
+    "NXDOMAIN": "The zone does not exist there.",
+    "BADKEY": "It does not know the key, or not with this algorithm. Check tsig_name and tsig_algorithm.",
+    "BADSIG": "The secret differs from the server's. Check tsig_secret and tsig_name.",
+    "BADTIME": "The clocks of controller and server differ by more than five minutes. Set them right.",
+    "BADTRUNC": "It wants a longer signature. Check tsig_algorithm.",
+    "CONFLICT": "Others keep changing the same name faster than this run can. Run again.",
+    "NOT_SHOWN": "The server accepted the update, but does not show the value as wished.",
+    UNREACHABLE: "Nothing answers there by TCP. Check server, its port and the firewalls between.",
+    NO_REPLY: "There was no reply in time.",
+    MALFORMED: "What it sent is no proper answer.",
+    UNVERIFIED: "The signature of its reply could not be verified.",
+    NOT_AUTHORITATIVE: "It does not hold this zone itself. Name the zone's primary server, or a domain controller.",
+    ALIAS: "The name is an alias (CNAME), which can have no records of its own. Give the domain that it leads to.",
+    gss.KERBEROS: (
+        "Kerberos gave no ticket for the service DNS/<server>. Check that a valid ticket is at hand (klist, kinit),"
+        " that gss_principal is in the cache, and that server is the name that the service principal is registered for."
+    ),
+}
+
+
+def wish_of(args: dict[str, t.Any]) -> Wish:
+    """The wish that the options tell. Raises InvalidArguments."""
+    present = args["state"] == "present"
+    domain = _named("domain", domain_of_term, args["domain"])
+    target = _named("target", normalise_name, args["target"])
+    if present and (target == NO_TARGET or "\\" in target or _is_address(target)):
+        raise InvalidArguments(f"target: {args['target']!r} is no host name (RFC 2782 wants one, not an address)")
+    record = SrvRecord(domain, target, args["port"], args["priority"], args["weight"], args["ttl"])
+    return Wish(record, present, args["ttl"] if present else None)
+
+
+def check(args: dict[str, t.Any]) -> None:
+    """Refuse options that do not go together, with InvalidArguments."""
+    if args["via"] != "rfc2136":
+        given = [name for name in _UPDATE_OPTIONS if args[name]]
+        if given:
+            raise InvalidArguments(
+                f"{', '.join(given)}: for via rfc2136 only. With via windows_dns the DNS server is the task's host"
+                " (delegate_to), and its connection has the credentials."
+            )
+        return
+    if not args["server"]:
+        raise InvalidArguments("server: required for via rfc2136, a server that takes updates for the zone")
+    if bool(args["tsig_name"]) != bool(args["tsig_secret"]):
+        raise InvalidArguments("tsig_name and tsig_secret: give both, or none")
+    if args["tsig_name"] and _wants_gss(args):
+        raise InvalidArguments("tsig_name and gss_tsig: an update is signed in one way only")
+    if _wants_gss(args) and _server(args).address is not None:
+        raise InvalidArguments(
+            "server: give its host name, not its address, for gss_tsig: Kerberos knows the server by name (DNS/<name>)"
+        )
+    if DNSPYTHON_IMPORT_ERROR:
+        raise InvalidArguments(missing_required_lib("dnspython >= 2.6.1"))
+    if _wants_gss(args) and gss.GSSAPI_IMPORT_ERROR:
+        raise InvalidArguments(missing_required_lib("gssapi"))
+    _tsig_key(args)
+    _given_zone(args)
+
+
+def _named(option: str, parse: t.Callable[[str], t.Any], text: str) -> t.Any:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise InvalidArguments(f"{option}: {error}") from None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _wants_gss(args: dict[str, t.Any]) -> bool:
+    return bool(args["gss_tsig"] or args["gss_principal"])
+
+
+def _server(args: dict[str, t.Any]) -> Nameserver:
+    return t.cast(Nameserver, _named("server", parse_nameserver, args["server"]))
+
+
+def _tsig_key(args: dict[str, t.Any]) -> Key | None:
+    if not args["tsig_name"]:
+        return None
+    name = _named("tsig_name", normalise_name, args["tsig_name"])
+    try:
+        secret = base64.b64decode("".join(args["tsig_secret"].split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidArguments("tsig_secret: it is not base64") from None
+    return dns.tsig.Key(dns.name.from_text(name), secret, args["tsig_algorithm"])
+
+
+def _given_zone(args: dict[str, t.Any]) -> Name | None:
+    if not args["zone"]:
+        return None
+    zone = dns.name.from_text(_named("zone", normalise_name, args["zone"]))
+    if not owner_of(domain_of_term(args["domain"])).is_subdomain(zone):
+        raise InvalidArguments(f"zone: {SERVICE}.{args['domain']} does not lie in {args['zone']}")
+    return zone
+
+
+# -- by dynamic update
+
+
+def by_dynamic_update(args: dict[str, t.Any], wish: Wish, *, check_mode: bool, diff: bool) -> Result:
+    """Fulfil the wish by RFC 2136 and return the result; what goes wrong on the network is a failed result."""
+    server = ZoneServer(_server(args), _tsig_key(args), args["timeout"])
+    common: Result = {"server": str(server.server)}
+    domain = wish.record.domain
+    doing = f"Reading {SERVICE}.{domain}"
+    try:
+        zone = _given_zone(args) or find_zone(server, owner_of(domain))
+        found = read(server, domain)
+        edit = plan(found.records, wish)
+        if edit is None or check_mode:
+            outcome = Outcome(found, edit, found, is_verified=edit is None)
+        else:
+            doing = _doing(wish)
+            if _wants_gss(args):
+                server.key = gss.agree_on_key(server, args["gss_principal"])
+            outcome = Updater(server, zone, wish).run(found)
+    except DnsFailure as failure:
+        return common | _failed(doing, server, failure, "Nothing was changed.")
+    if outcome.failure is not None:
+        return common | _failed_update(server, wish, outcome)
+    predicted = outcome.edit.result(outcome.before.records) if outcome.edit and check_mode else None
+    after = RecordSet(domain, predicted) if predicted is not None else (outcome.after or found)
+    verified = True if outcome.is_verified else None
+    return common | _result(wish, outcome, after, text_of(zone), verified, diff=diff)
+
+
+def _doing(wish: Wish) -> str:
+    record = wish.record
+    where = f"{SERVICE}.{record.domain}"
+    if wish.present:
+        return f"Having the value {_text(record)} in {where}"
+    return f"Removing the values of {record.target}, port {record.port}, from {where}"
+
+
+def _failed_update(server: ZoneServer, wish: Wish, outcome: Outcome) -> Result:
+    """A failure after something was sent: the server was asked what became of it, if it still could be."""
+    failure = t.cast(DnsFailure, outcome.failure)
+    changes = _changes(wish, outcome.before, outcome.edit)
+    if outcome.after is None and not outcome.edit:
+        told = "The server could not be asked again, so whether it was done is not known. Run again to find out."
+    elif outcome.after is None:
+        told = "The update was accepted, but the server could not be asked again. Run again to find out."
+    elif failure.is_proven or failure.code == "CONFLICT":
+        told = "Nothing was changed."
+    else:
+        told = "It was asked again and does not show the change; the update is not repeated by itself: run again."
+    return _failed(_doing(wish), server, failure, told) | {"changed": bool(changes), "changes": changes}
+
+
+def _failed(doing: str, server: ZoneServer, failure: DnsFailure, told: str) -> Result:
+    detail = f" ({failure.detail})" if failure.detail else ""
+    advice = _ADVICE.get(failure.code, "The server gave no other reason.")
+    return {
+        "failed": True,
+        "changed": False,
+        "changes": [],
+        "rcode": failure.code,
+        "msg": f"{doing} failed at {server.server}: {failure.code}{detail}. {advice} {told}",
+    }
+
+
+# -- the result of both ways
+
+
+def _result(wish: Wish, outcome: Outcome, after: RecordSet, zone: str, verified: bool | None, *, diff: bool) -> Result:
+    changes = _changes(wish, outcome.before, outcome.edit)
+    result: Result = {
+        "changed": bool(changes),
+        "changes": changes,
+        "verified": verified,
+        "zone": zone,
+        "records": [record.as_dict() for record in after.records],
+    }
+    if diff and changes:
+        result["diff"] = {
+            "before_header": zone,
+            "after_header": zone,
+            "before": "".join(_line(item["setting"], item["before"]) for item in changes),
+            "after": "".join(_line(item["setting"], item["after"]) for item in changes),
+        }
+    return result
+
+
+def _changes(wish: Wish, before: RecordSet, edit: Edit | None) -> list[Result]:
+    """The values that are meant, before and after; and the TTL, where a value that stays gets another one."""
+    if edit is None:
+        return []
+    setting = f"{SERVICE}.{before.domain}"
+    old, new = wish.of(before.records), wish.of(edit.result(before.records))
+    changes: list[Result] = []
+    if [*map(_text, old)] != [*map(_text, new)]:
+        changes.append({"setting": setting, "before": [*map(_text, old)], "after": [*map(_text, new)]})
+    if old and wish.ttl is not None and {record.ttl for record in old} != {wish.ttl}:
+        changes.append({"setting": f"{setting} ttl", "before": old[0].ttl, "after": wish.ttl})
+    return changes
+
+
+def _text(record: SrvRecord) -> str:
+    return f"{record.priority} {record.weight} {record.port} {record.target}"
+
+
+def _line(setting: str, value: t.Any) -> str:
+    dumped: str = yaml.safe_dump({setting: value}, default_flow_style=False, width=200)
+    return dumped
+
+
+# -- by the classes of a Windows DNS server
+
+
+def by_windows_dns(
+    cim: CimClient, args: dict[str, t.Any], wish: Wish, host: str, *, check_mode: bool, diff: bool
+) -> Result:
+    """Fulfil the wish on a Windows DNS server and return the result."""
+    common: Result = {"server": host}
+    dns_server = DnsServer(cim)
+    try:
+        zone = dns_server.zone_of(_owner(wish))
+        if zone is None or (args["zone"] and zone.name != normalise_name(args["zone"])):
+            return common | refusal_result(_no_zone(args, wish), host)
+        values = _WindowsValues(dns_server, zone, wish)
+        found = values.read()
+    except Exception as error:  # nothing has been sent that changes anything
+        if isinstance(error, CimFault) and error.hresult in _NO_DNS_SERVER:
+            return common | refusal_result(
+                "This machine is no Windows DNS server: it has no CIM namespace root/MicrosoftDNS. Delegate the task to"
+                " one (delegate_to).",
+                host,
+            )
+        doing = "Connecting" if isinstance(error, TransportError) else f"Reading {_owner(wish)}"
+        return common | failure_result(Failure(doing, error), host, [], None) | {"changes": []}
+    edit = plan(found.records, wish)
+    if edit is None or check_mode:
+        after = RecordSet(found.domain, edit.result(found.records)) if edit else found
+        return common | _result(wish, Outcome(found, edit), after, zone.name, None if edit else True, diff=diff)
+    return common | values.fulfil(found, host, diff=diff)
+
+
+def _owner(wish: Wish) -> str:
+    return f"{SERVICE}.{wish.record.domain}"
+
+
+def _no_zone(args: dict[str, t.Any], wish: Wish) -> str:
+    what = args["zone"] or f"that {_owner(wish)} lies in"
+    return f"This DNS server holds no zone {what}. Delegate the task to a server of the zone."
+
+
+class _WindowsValues:
+    """The values of one name on a Windows DNS server, changed one by one."""
+
+    def __init__(self, server: DnsServer, zone: Zone, wish: Wish) -> None:
+        self._server = server
+        self._zone = zone
+        self._wish = wish
+        self._values: dict[SrvRecord, SrvValue] = {}
+
+    def read(self) -> RecordSet:
+        """What the server has now."""
+        domain = self._wish.record.domain
+        values = self._server.values(self._zone.name, _owner(self._wish))
+        self._values = {_record(domain, value): value for value in values}
+        return RecordSet(domain, tuple(sorted(self._values, key=lambda record: record.sort_key)))
+
+    def fulfil(self, found: RecordSet, host: str, *, diff: bool) -> Result:
+        """Change values until the wish is fulfilled; the result tells what the server shows then."""
+        error: Exception | None = None
+        try:
+            self._change()
+        except Exception as failure:  # whatever it is: what was changed so far must be told
+            error = failure
+        try:
+            after = self.read()
+        except Exception as failure:
+            what = Failure(_doing(self._wish), error) if error else Failure("Reading the records again", failure)
+            return failure_result(what, host, [], None) | {"changed": error is None, "changes": []}
+        edit = _difference(self._wish, found, after)
+        if plan(after.records, self._wish) is None:
+            return _result(self._wish, Outcome(found, edit), after, self._zone.name, True, diff=diff)
+        changes = _changes(self._wish, found, edit)
+        reason = error or RuntimeError("the server accepted the change, but does not show the value as wished.")
+        failed = failure_result(Failure(_doing(self._wish), reason), host, changes, None)
+        return failed | {"changed": bool(changes), "changes": changes}
+
+    def _change(self) -> None:
+        for attempt in range(_MAX_ATTEMPTS):
+            edit = plan(self._values, self._wish)
+            if edit is None:
+                return
+            try:
+                self._carry_out(edit)
+                return
+            except CimFault as fault:
+                if fault.hresult not in OVERTAKEN or attempt == _MAX_ATTEMPTS - 1:
+                    raise
+            self.read()
+
+    def _carry_out(self, edit: Edit) -> None:
+        """The wished value first, in one step out of an old one where there is one, then what is left over."""
+        surplus = [self._values[record] for record in edit.remove]
+        if edit.add is not None:
+            new, same = _value(edit.add), self._values.get(edit.add)
+            old = same or (surplus.pop(0) if surplus else None)
+            if old is None:
+                self._server.create(self._zone, _owner(self._wish), new)
+            else:
+                self._server.modify(old, new)
+        for value in surplus:
+            self._server.delete(value)
+
+
+def _difference(wish: Wish, before: RecordSet, after: RecordSet) -> Edit | None:
+    """The edit that leads from one reading to the other, as far as the values are meant."""
+    old, new = wish.of(before.records), wish.of(after.records)
+    if [(*record.sort_key, record.ttl) for record in old] == [(*record.sort_key, record.ttl) for record in new]:
+        return None
+    add = next((record for record in new if record == wish.record), None) if wish.present else None
+    return Edit(remove=tuple(record for record in old if record not in new), add=add)
+
+
+def _record(domain: str, value: SrvValue) -> SrvRecord:
+    return SrvRecord(domain, value.target, value.port, value.priority, value.weight, value.ttl)
+
+
+def _value(record: SrvRecord) -> SrvValue:
+    ttl = record.ttl or 0
+    return SrvValue(record.priority, record.weight, record.port, f"{record.target}.", ttl, {})

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SRV records of a Windows DNS server (DNS WMI provider, namespace root/MicrosoftDNS)."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import CimClass, Instance
+
+from .classes import INTEGER
+
+_NAMESPACE = "root/MicrosoftDNS"
+_RECORD = {"RecordClass": INTEGER, "TTL": INTEGER, "TimeStamp": INTEGER}
+_KEYS = ("ContainerName", "DnsServerName", "DomainName", "OwnerName", "RecordClass", "RecordData")
+
+SRV_RECORD = CimClass(
+    namespace=_NAMESPACE,
+    name="MicrosoftDNS_SRVType",
+    types={**_RECORD, "Priority": INTEGER, "Weight": INTEGER, "Port": INTEGER},
+    keys=_KEYS,
+)
+SOA_RECORD = CimClass(namespace=_NAMESPACE, name="MicrosoftDNS_SOAType", types=_RECORD, keys=_KEYS)
+
+_INTERNET = 1  # RecordClass IN
+
+#: WBEM_E_NOT_FOUND and WBEM_E_ALREADY_EXISTS, DNS_ERROR_RECORD_DOES_NOT_EXIST and DNS_ERROR_RECORD_ALREADY_EXISTS:
+#: somebody else was faster (wbemcli.h, winerror.h).
+OVERTAKEN = frozenset({0x80041002, 0x80041019, 0x800725E5, 0x800725EF})
+
+
+@dataclasses.dataclass(frozen=True)
+class Zone:
+    """A zone that the server holds itself; ``server`` is the server's name for itself, which its methods want."""
+
+    name: str
+    server: str
+
+
+@dataclasses.dataclass(frozen=True)
+class SrvValue:
+    """One SRV value; ``target`` as the server writes it, ``ttl`` in seconds, ``selectors`` address the instance.
+
+    Its data is part of its identity: what is changed meanwhile cannot be changed or deleted by an old selector.
+    """
+
+    priority: int
+    weight: int
+    port: int
+    target: str
+    ttl: int
+    selectors: t.Mapping[str, str] = dataclasses.field(compare=False, repr=False)
+
+
+class DnsServer:
+    """The zones and SRV records of one server. Raises WsmanError."""
+
+    def __init__(self, cim: CimClient) -> None:
+        self._cim = cim
+
+    def zone_of(self, owner: str) -> Zone | None:
+        """The zone that a name lies in: the longest above it that has a SOA record here. None when there is none."""
+        labels = owner.split(".")
+        above = [".".join(labels[number:]) for number in range(len(labels))]
+        names = " or ".join(f"OwnerName = {_quoted(name)}" for name in above)
+        rows = self._cim.query(SOA_RECORD, f"select * from {SOA_RECORD.name} where {names}")
+        # Names that the server has looked up for others stand in containers such as "..Cache".
+        own = [row for row in rows if not str(row["ContainerName"]).startswith("..")]
+        found = max(own, key=lambda row: len(_plain(row["OwnerName"])), default=None)
+        return None if found is None else Zone(_plain(found["ContainerName"]), str(found["DnsServerName"]))
+
+    def values(self, zone: str, owner: str) -> tuple[SrvValue, ...]:
+        """The SRV values of a name."""
+        where = f"ContainerName = {_quoted(zone)} and OwnerName = {_quoted(owner)}"
+        return tuple(map(_value, self._cim.query(SRV_RECORD, f"select * from {SRV_RECORD.name} where {where}")))
+
+    def create(self, zone: Zone, owner: str, value: SrvValue) -> None:
+        """Add a value. It is static: scavenging never takes it away."""
+        arguments = {
+            "DnsServerName": zone.server,
+            "ContainerName": zone.name,
+            "OwnerName": owner,
+            "RecordClass": _INTERNET,
+            **_data(value),
+        }
+        self._cim.invoke(SRV_RECORD, "CreateInstanceFromPropertyData", arguments)
+
+    def modify(self, old: SrvValue, new: SrvValue) -> None:
+        """Turn one value into another in one step."""
+        self._cim.invoke(SRV_RECORD, "Modify", _data(new), selectors=old.selectors)
+
+    def delete(self, value: SrvValue) -> None:
+        """Remove a value."""
+        self._cim.delete(SRV_RECORD, value.selectors)
+
+
+def _value(row: Instance) -> SrvValue:
+    return SrvValue(
+        priority=int(row["Priority"]),
+        weight=int(row["Weight"]),
+        port=int(row["Port"]),
+        target=str(row["SRVDomainName"]),
+        ttl=int(row["TTL"] or 0),
+        selectors=row.selectors,
+    )
+
+
+def _data(value: SrvValue) -> dict[str, t.Any]:
+    return {
+        "TTL": value.ttl,
+        "Priority": value.priority,
+        "Weight": value.weight,
+        "Port": value.port,
+        "SRVDomainName": value.target,
+    }
+
+
+def _quoted(text: str) -> str:
+    """A WQL string literal."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _plain(name: t.Any) -> str:
+    return str(name).rstrip(".").lower()
