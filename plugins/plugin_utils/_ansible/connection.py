@@ -18,6 +18,8 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import AuthenticationError, TransportError
 
+from .prewarm import prewarm
+
 try:
     import requests
 except ImportError:  # pywinrm and pypsrp both bring it; without them no transport is made
@@ -35,6 +37,8 @@ try:
     import pypsrp.wsman
 except ImportError:
     pypsrp = None
+
+prewarm()
 
 #: HTTP waits longer than the operation may take, so that a late operation is told by a fault, not by silence.
 HTTP_GRACE = 15.0
@@ -151,6 +155,9 @@ class WinrmTransport(HttpTransport):
 
     def _post(self, envelope: bytes, timeout: float) -> bytes:
         self._transport.read_timeout_sec = timeout
+        # Proxies and certificate stores of the environment are merged when the session is built; requests would
+        # read the whole environment for each message again.
+        self._transport.build_session().trust_env = False
         return bytes(self._transport.send_message(envelope))
 
     def reconnect(self) -> None:
