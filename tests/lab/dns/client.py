@@ -13,7 +13,6 @@ import dns.flags
 import dns.message
 import dns.name
 import dns.rcode
-import dns.rdata
 import dns.rdatatype
 import dns.rrset
 import dns.tsig
@@ -23,6 +22,7 @@ import dns.update
 from lab.dns import names
 from lab.dns.names import DnsFailure, Srv
 from lab.dns.server import DnsServer
+from lab.dns.zone import to_srv
 
 _OWNER = "_vlmcs._tcp"
 _TTL = 3600
@@ -62,10 +62,10 @@ class Client:
         query.flags |= dns.flags.RD
         return await self.exchange(query, source)
 
-    async def lookup_srv(self, domain: str, source: str) -> list[Srv]:
+    async def lookup_srv(self, domain: str, source: str) -> t.Sequence[Srv]:
         answer = await self._query(_owner(domain), "SRV", source)
         _raise_for(answer.rcode())
-        records = [_to_srv(rdata) for rrset in answer.answer if rrset.rdtype == dns.rdatatype.SRV for rdata in rrset]
+        records = [to_srv(rdata) for rrset in answer.answer if rrset.rdtype == dns.rdatatype.SRV for rdata in rrset]
         if not records:
             raise DnsFailure(names.NO_RECORDS)
         return records
@@ -75,7 +75,8 @@ class Client:
         update = dns.update.UpdateMessage(await self._zone_of(owner, source), keyring=self._keyring)
         if replace:
             for old in await self._values_for(domain, record.target, source):
-                update.delete(owner, "SRV", _to_text(old))
+                if old != record:
+                    update.delete(owner, "SRV", _to_text(old))
         update.add(owner, _TTL, "SRV", _to_text(record))
         _raise_for((await self.exchange(update, source)).rcode())
 
@@ -100,18 +101,17 @@ class Client:
 
 
 class EmbeddedClient(Client):
-    """Talks to the embedded server: over its sockets once it runs, so that updates come from the machine's address.
+    """Hands its messages to the embedded server, with the machine's identity as their source.
 
-    Where machines share one address the message is handed over directly, with the machine's identity as its source.
+    No socket lies between: when the clock is moved by a week, thousands of machines look up and publish many times.
     """
 
-    def __init__(self, server: DnsServer, keyring: t.Mapping[str, str] | None = None, timeout: float = 2.0) -> None:
+    def __init__(self, server: DnsServer, keyring: t.Mapping[str, str] | None = None) -> None:
         super().__init__(keyring)
         self._server = server
-        self._timeout = timeout
 
-    async def lookup_srv(self, domain: str, source: str) -> list[Srv]:
-        """Straight from the zone data: thousands of clients look up all the time when the clock is moved."""
+    async def lookup_srv(self, domain: str, source: str) -> t.Sequence[Srv]:
+        """Straight from the zone data."""
         owner = _owner(domain)
         zone = self._server.zone_for(owner)
         if zone is None:
@@ -119,15 +119,12 @@ class EmbeddedClient(Client):
         failure = zone.failure_of(owner)
         if failure in _FAILURES:
             raise DnsFailure(_FAILURES[failure])
-        found = [_to_srv(rdata) for rdata in zone.srv_rdatas(owner)]
+        found = zone.srv_set(owner)
         if not found:
             raise DnsFailure(names.NO_RECORDS if zone.exists(owner) else names.NAME_ERROR)
         return found
 
     async def exchange(self, message: dns.message.Message, source: str) -> dns.message.Message:
-        by_socket = bool(self._server.port) and isinstance(message, dns.update.UpdateMessage) and "#" not in source
-        if by_socket:
-            return await _send(message, self._server.address, self._server.port, source, self._timeout)
         wire = self._server.process(message.to_wire(), source, tcp=True)
         if wire is None:
             raise DnsFailure(names.TIMED_OUT)
@@ -172,12 +169,6 @@ async def _send(
     except (dns.exception.DNSException, OSError) as error:
         raise DnsFailure(names.TIMED_OUT) from error
     return answer
-
-
-@functools.lru_cache(maxsize=4096)
-def _to_srv(rdata: dns.rdata.Rdata) -> Srv:
-    target = rdata.target.to_text(omit_final_dot=True).lower()  # type: ignore[attr-defined]
-    return Srv(rdata.priority, rdata.weight, rdata.port, "" if target == "." else target)  # type: ignore[attr-defined]
 
 
 def _to_text(record: Srv) -> str:

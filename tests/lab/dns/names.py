@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import typing as t
 
 #: Windows DNS errors as HRESULTs (winerror.h, DNS_ERROR_RCODE_*).
@@ -27,6 +29,27 @@ class Srv:
     target: str
 
 
+@dataclasses.dataclass(frozen=True)
+class SrvGroup:
+    """The records of one priority, with the running sum of their weights (RFC 2782: zero weights first)."""
+
+    records: tuple[Srv, ...]
+    running: tuple[int, ...]
+
+
+class SrvSet(tuple[Srv, ...]):
+    """The records of one name. How they are drawn from is worked out once: thousands of machines draw."""
+
+    @functools.cached_property
+    def groups(self) -> tuple[SrvGroup, ...]:
+        """The usable records by priority, lowest first; one whose target is the root says that there is no service."""
+        ranked = sorted((r for r in self if r.target), key=lambda r: (r.priority, r.weight, r.target, r.port))
+        return tuple(
+            SrvGroup(records, tuple(itertools.accumulate(record.weight for record in records)))
+            for records in (tuple(group) for _priority, group in itertools.groupby(ranked, lambda r: r.priority))
+        )
+
+
 class DnsFailure(Exception):
     """A lookup or an update failed; ``code`` is the HRESULT that Windows would show."""
 
@@ -38,7 +61,7 @@ class DnsFailure(Exception):
 class NameService(t.Protocol):
     """DNS as a machine sees it. ``source`` is the machine's address, by which the server knows who updates."""
 
-    async def lookup_srv(self, domain: str, source: str) -> list[Srv]:
+    async def lookup_srv(self, domain: str, source: str) -> t.Sequence[Srv]:
         """The ``_vlmcs._tcp`` records of a domain, in no order; raises DnsFailure."""
 
     async def publish(self, domain: str, record: Srv, source: str, replace: bool) -> None:

@@ -9,12 +9,14 @@ else the cached one, else SRV records of the search zones, lowest priority first
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import datetime as dt
+import itertools
 import random
 import typing as t
 
-from lab.dns.names import NAME_ERROR, NO_RECORDS, DnsFailure, Srv
+from lab.dns.names import NAME_ERROR, NO_RECORDS, DnsFailure, Srv, SrvSet
 from lab.windows import eventlog
 from lab.windows.kms_host import Answer, Request, activates
 from lab.windows.products import KMS_VALIDITY, LICENSED, NOTIFICATION, Licence, threshold
@@ -42,29 +44,24 @@ class Candidate:
     discovered: bool
 
 
-def order_by_priority(records: t.Iterable[Srv], chooser: random.Random) -> list[Srv]:
-    """RFC 2782 order: lowest priority first, inside one priority drawn by weight (zero keeps a very small chance)."""
-    ordered: list[Srv] = []
-    remaining = sorted(records, key=lambda r: (r.priority, r.weight, r.target, r.port))
-    while remaining:
-        group = [record for record in remaining if record.priority == remaining[0].priority]
-        record = _draw(group, chooser)
-        ordered.append(record)
-        remaining.remove(record)
-    return ordered
+def order_by_priority(records: t.Sequence[Srv], chooser: random.Random) -> t.Iterator[Srv]:
+    """RFC 2782 order: lowest priority first, inside one priority drawn by weight (zero keeps a very small chance).
+
+    Drawn one by one, as they are asked for: as a rule the first one answers.
+    """
+    for group in (records if isinstance(records, SrvSet) else SrvSet(records)).groups:
+        chosen = _draw(group.running, chooser)
+        yield group.records[chosen]
+        remaining = [*group.records[:chosen], *group.records[chosen + 1 :]]
+        while remaining:
+            yield remaining.pop(_draw(list(itertools.accumulate(r.weight for r in remaining)), chooser))
 
 
-def _draw(group: list[Srv], chooser: random.Random) -> Srv:
-    total = sum(record.weight for record in group)
-    if total == 0:
-        return chooser.choice(group)
-    drawn = chooser.randint(0, total)
-    running = 0
-    for record in group:
-        running += record.weight
-        if running >= drawn:
-            return record
-    return group[-1]
+def _draw(running: t.Sequence[int], chooser: random.Random) -> int:
+    """The place of the drawn record; ``running`` are the running sums of the weights."""
+    if running[-1] == 0:
+        return chooser.randrange(len(running))
+    return bisect.bisect_left(running, chooser.randint(0, running[-1]))
 
 
 class KmsClient:
@@ -130,9 +127,8 @@ class KmsClient:
                     result = failure.code
                 continue
             found = found or bool(records)
-            usable = [record for record in records if record.target]
-            ordered = order_by_priority(usable, machine.world.random)
-            code = self._ask_in_turn(licence, [Candidate(r.target, r.port, discovered=True) for r in ordered])
+            ordered = order_by_priority(records, machine.world.random)
+            code = self._ask_in_turn(licence, (Candidate(r.target, r.port, discovered=True) for r in ordered))
             if code != NO_HOST:
                 return code
         if not found:
@@ -143,7 +139,7 @@ class KmsClient:
         host = self._machine.world.find(target)
         return host if host is not None and host.answers_kms(port) else None
 
-    def _ask_in_turn(self, licence: Licence, candidates: list[Candidate]) -> int:
+    def _ask_in_turn(self, licence: Licence, candidates: t.Iterable[Candidate]) -> int:
         """Ask the first host with which a session can be set up; its answer is final."""
         for candidate in candidates:
             host = self._reach(candidate.target, candidate.port)

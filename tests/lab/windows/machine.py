@@ -135,7 +135,7 @@ class Machine:
         zones = zones or [self.dns_suffix, self.network.ad_domain, self.network.dhcp_domain]
         return list(dict.fromkeys(zone.lower() for zone in zones if zone))
 
-    async def lookup_srv(self, domain: str) -> list[Srv]:
+    async def lookup_srv(self, domain: str) -> t.Sequence[Srv]:
         if self.world.names is None:
             raise DnsFailure(SERVER_FAILURE)
         return await self.world.names.lookup_srv(domain, self.dns_identity)
