@@ -16,7 +16,8 @@ from ansible.module_utils.parsing.convert_bool import boolean
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey, ProductKeyError
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import CLIENT_SETUP, KEEP
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import KEEP
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_key import CLIENT_SETUP
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import CLIENT_SETTINGS, HOST_SETTINGS
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

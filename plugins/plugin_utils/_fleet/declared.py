@@ -10,8 +10,8 @@ import ipaddress
 import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, normalise_name
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import PublishEntry, normalise
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import PublishEntry, normalise
 
 #: SRV priority by rank: clients ask the lowest first (RFC 2782).
 RANKS: c.Mapping[str, int] = {"primary": 10, "secondary": 20, "tertiary": 30}

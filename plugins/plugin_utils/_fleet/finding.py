@@ -120,10 +120,10 @@ def soften(findings: c.Iterable[Finding], changing: c.Collection[str]) -> list[F
 
 def gather(findings: c.Iterable[Finding]) -> list[Finding]:
     """Put findings that say the same of different machines into one, and what fails first; otherwise keep the order."""
-    merged: dict[tuple[t.Any, ...], list[str]] = {}
+    machines: dict[Finding, list[str]] = {}
     for item in findings:
-        merged.setdefault((item.severity, item.kind, item.subject, item.text), []).extend(item.machines)
-    result = [Finding(*key, machines=tuple(dict.fromkeys(names))) for key, names in merged.items()]
+        machines.setdefault(dataclasses.replace(item, machines=()), []).extend(item.machines)
+    result = [dataclasses.replace(item, machines=tuple(dict.fromkeys(names))) for item, names in machines.items()]
     return sorted(result, key=lambda item: item.severity is Severity.WARN)
 
 

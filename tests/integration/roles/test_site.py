@@ -182,12 +182,14 @@ def test_bad_days(story: Story, lab: LabProcess, ansible: Ansible) -> None:
     lab.call("dns_add", zone=CORP, name="_vlmcs._tcp", data=f"0 0 1688 web07.{CORP}.")
     lab.call("dns_add", zone=BRANCH, name="_vlmcs._tcp", data=f"30 0 1688 web07.{CORP}.")
     lab.call("dns_add", zone=BRANCH, name="_vlmcs._tcp", data=f"5 0 1688 {KMS1}.")
-    lab.call("set_state", machine=["pc01", "pc03"], client_machine_id="11111111-2222-3333-4444-555555555555")
-    lab.call("stop_machine", machine="pc05")
-    lab.call("stop_machine", machine="kms2")
+    lab.call(
+        "set_state", machine=[f"pc01.{CORP}", f"pc03.{CORP}"], client_machine_id="11111111-2222-3333-4444-555555555555"
+    )
+    lab.call("stop_machine", machine=f"pc05.{CORP}")
+    lab.call("stop_machine", machine=KMS2)
     run = ansible.playbook(VERIFY, lab.inventory_path)
-    lab.call("start_machine", machine="kms2")
-    lab.call("start_machine", machine="pc05")
+    lab.call("start_machine", machine=KMS2)
+    lab.call("start_machine", machine=f"pc05.{CORP}")
     assert run.returncode != 0
     assert findings(run) >= {
         ("fail", "not_approved", CORP),
@@ -208,7 +210,7 @@ def refused(ansible: Ansible) -> t.Iterator[tuple[LabProcess, Run]]:
     small["machines"]["srv"]["windows"] = "server2025/ServerStandard"
     small["inventory"] = {"vars": {"kms_host_product_key": OLD_HOST_KEY}}
     with LabProcess(small) as lab:
-        lab.call("set_state", machine="kms2", publish_refused=[BRANCH])
+        lab.call("set_state", machine=KMS2, publish_refused=[BRANCH])
         yield lab, ansible.playbook(SITE, lab.inventory_path, *SOON)
 
 
@@ -223,7 +225,8 @@ def test_a_refused_update_fails_the_deployment_and_names_what_is_missing(refused
 
 def test_verify_then_tells_why(refused: tuple[LabProcess, Run], ansible: Ansible) -> None:
     lab, _run = refused
-    configured = ansible.playbook(CONFIGURE, lab.inventory_path).assert_ok()
+    configured = ansible.playbook(CONFIGURE, lab.inventory_path)
+    assert configured.result(f"srv.{CORP}", BE_A_CLIENT)["hresult"] == "0xC004F042"
     (_host, warned), *_others = of(configured, "Warn of the clients that still wait")
     assert "1 of 2 clients wait" in warned["msg"]
     run = ansible.playbook(VERIFY, lab.inventory_path)
@@ -241,6 +244,6 @@ def test_once_the_zone_lets_it_the_next_run_needs_only_the_service_to_start(
     refused: tuple[LabProcess, Run], ansible: Ansible
 ) -> None:
     lab, _run = refused
-    lab.call("set_state", machine="kms2", publish_refused=[])
+    lab.call("set_state", machine=KMS2, publish_refused=[])
     lab.call("advance", seconds=86_400)
     ansible.playbook(DEPLOY, lab.inventory_path, *SOON).assert_ok()
