@@ -340,6 +340,7 @@ _MACHINE = {
     "die_after_writes",
     "die_on_method",
     "powered",
+    "dns_server",
     "tls",
     "auth",
     "accounts",
@@ -509,6 +510,10 @@ class _MachineMaker:
         machine.die_on_method = entry.get("die_on_method", "")
         if not entry.get("powered", True):
             machine.powered = False
+        if entry.get("dns_server"):
+            if self._fleet.dns is None:
+                raise FleetError(f"{machine.name}: a Windows DNS server shows the zones of the embedded server")
+            machine.dns_server = self._fleet.dns
 
 
 _BORN_ACTIVE = {"oem", "retail", "mak", "avma", "eval"}

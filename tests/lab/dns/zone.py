@@ -143,11 +143,15 @@ class Zone:
         for rrset in message.prerequisite:
             self._require(rrset)
         self._require_together(message.prerequisite)
+        self.administer(message, key or source)
+
+    def administer(self, message: dns.update.UpdateMessage, owner: str) -> None:
+        """Apply an update whatever the policy and the prerequisites; new names belong to ``owner``."""
         balance: Balance = collections.Counter()
         for rrset in message.update:
             self._apply(rrset, balance)
-        for name in names:
-            self.owners.setdefault(name, key or source)
+        for name in {rrset.name for rrset in message.update}:
+            self.owners.setdefault(name, owner)
         if any(balance.values()):
             self._bump()
 

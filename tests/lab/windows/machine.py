@@ -19,6 +19,9 @@ from lab.windows.service import RUNNING, ServiceControl
 from lab.windows.spp import SoftwareProtection
 from lab.windows.world import World
 
+if t.TYPE_CHECKING:
+    from lab.dns.server import DnsServer
+
 DEFAULT_PORT = 5985
 
 
@@ -81,6 +84,8 @@ class Machine:
         self.language = endpoint.language
         #: What tells this machine's DNS messages from another's: its address, with its name where that is shared.
         self.dns_identity = self.address
+        #: The name server whose zones this machine shows as a Windows DNS server.
+        self.dns_server: DnsServer | None = None
         self.skus: tuple[Sku, ...] = skus_for(
             generation, edition, frozenset(updates), tuple(office_pack), tuple(office)
         )

@@ -14,22 +14,20 @@ from lab.windows.providers.base import Provider
 if t.TYPE_CHECKING:
     from lab.windows.machine import Machine
 
-_NOT_SUPPORTED = 0x8004100C
-_INVALID_METHOD = 0x8004102E
-
 
 class MachineRepository:
     """``lab.cim.Repository`` of one machine."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._catalogue = schema.catalogue(machine.generation.build)
+        self._features = frozenset({"dns_server"} if machine.dns_server is not None else ())
+        self._catalogue = schema.catalogue(machine.generation.build, self._features)
 
     def _provider(self, cim_class: cim.CimClass) -> Provider:
         return PROVIDERS[cim_class.name](self._machine, cim_class)
 
     def find_namespace(self, namespace: str) -> bool:
-        return schema.has_namespace(namespace, self._machine.generation.build)
+        return schema.has_namespace(namespace, self._machine.generation.build, self._features)
 
     def find_class(self, namespace: str, name: str) -> cim.CimClass | None:
         return self._catalogue.get((namespace.replace("\\", "/").lower(), name.lower()))
@@ -56,7 +54,8 @@ class MachineRepository:
         return result
 
     async def delete(self, cim_class: cim.CimClass, instance: cim.Instance) -> None:
-        raise cim.CimError(_NOT_SUPPORTED, f"instances of {cim_class.name} cannot be deleted")
+        self._provider(cim_class).delete(instance)
+        self._after("Delete", "Delete")
 
     def is_write(self, cim_class: cim.CimClass, method: cim.Method) -> bool:
         return schema.is_write(cim_class, method)

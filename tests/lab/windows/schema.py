@@ -14,6 +14,9 @@ from lab.windows.data import load_table
 #: Namespaces that exist everywhere; root/StandardCimv2 came with Windows 8 and Server 2012.
 _NAMESPACES = {"root": 0, "root/cimv2": 0, "root/default": 0, "root/standardcimv2": 9200}
 
+#: Namespaces that a role of the server brings, by the feature that a machine has then.
+_FEATURES = {"root/microsoftdns": "dns_server"}
+
 _METHOD = re.compile(
     r"^(?P<name>\w+)\((?P<inputs>[^)]*)\)(?: -> (?P<outputs>\w+ [\w\[\]]+(?:, \w+ [\w\[\]]+)*))?(?P<flags>.*)$"
 )
@@ -55,11 +58,14 @@ def _table() -> dict[str, t.Any]:
 
 
 @functools.cache
-def catalogue(build: int) -> Catalogue:
-    """The classes of a build, by lower-case namespace and class name. Shared by all machines of that build."""
+def catalogue(build: int, features: frozenset[str] = frozenset()) -> Catalogue:
+    """The classes of a build, by lower-case namespace and class name. Shared by all machines of that build.
+
+    ``features`` are the roles that bring classes of their own.
+    """
     found: Catalogue = {}
     for name, row in _table().items():
-        if row.get("since", 0) > build:
+        if row.get("since", 0) > build or row.get("feature", "") not in {"", *features}:
             continue
         properties = tuple(p for line in row["properties"] if (p := _parse_property(line, build)))
         methods = tuple(m for line in row.get("methods", ()) if (m := _parse_method(line, build)))
@@ -69,10 +75,11 @@ def catalogue(build: int) -> Catalogue:
     return found
 
 
-def has_namespace(namespace: str, build: int) -> bool:
-    """Whether a build of Windows has the namespace (any case, slashes or backslashes)."""
-    since = _NAMESPACES.get(namespace.replace("\\", "/").lower())
-    return since is not None and since <= build
+def has_namespace(namespace: str, build: int, features: frozenset[str] = frozenset()) -> bool:
+    """Whether a build of Windows with these roles has the namespace (any case, slashes or backslashes)."""
+    name = namespace.replace("\\", "/").lower()
+    since = _NAMESPACES.get(name)
+    return _FEATURES.get(name) in features or (since is not None and since <= build)
 
 
 @functools.cache

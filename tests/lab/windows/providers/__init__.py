@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from lab.windows.providers.base import Provider
+from lab.windows.providers.dns_server import SoaRecordProvider, SrvRecordProvider
 from lab.windows.providers.licensing import ProductProvider, ServiceProvider
 from lab.windows.providers.registry import RegistryProvider
 from lab.windows.providers.system import (
@@ -25,4 +26,6 @@ PROVIDERS: dict[str, type[Provider]] = {
     "Win32_ComputerSystem": ComputerSystemProvider,
     "Win32_NTLogEvent": EventProvider,
     "MSFT_NetFirewallRule": FirewallRuleProvider,
+    "MicrosoftDNS_SOAType": SoaRecordProvider,
+    "MicrosoftDNS_SRVType": SrvRecordProvider,
 }

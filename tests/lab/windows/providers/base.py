@@ -58,3 +58,7 @@ class Provider:
 
     def modify(self, instance: Instance, changes: t.Mapping[str, CimValue]) -> Instance:
         raise CimError(WBEM_READ_ONLY, f"{self.cim_class.name} cannot be changed by Put")
+
+    def delete(self, _instance: Instance) -> None:
+        """DeleteInstance."""
+        raise CimError(WBEM_NOT_SUPPORTED, f"instances of {self.cim_class.name} cannot be deleted")
