@@ -20,8 +20,8 @@ description:
   - The question goes from the controller to DNS. Nothing is changed and no Windows machine is asked.
   - The file must be named C(kms_srv.yml) or C(<anything>.kms_srv.yml), or the same with C(.yaml).
 extends_documentation_fragment:
-  - ansible.builtin.constructed
-  - ansible.builtin.inventory_cache
+  - constructed
+  - inventory_cache
 options:
   plugin:
     description: The name of this plugin.
@@ -177,8 +177,8 @@ notes:
     DNS are never treated as templates. Ansible signs in to the machines that the names lead to: use Kerberos or checked
     TLS certificates with hosts that are not approved."
   - C(ansible_host) is left alone. Set it with O(compose) where a host is to be reached by another name.
-  - The cache keeps what DNS said. O(approved_hosts) and the constructed options work on it at each run. An answer in
-    which something failed is not kept, nor used when O(domains) or another option of the question has changed.
+  - The cache keeps what DNS said. O(approved_hosts) and the constructed options work on it at each run. It is
+    not kept while a domain does not answer, and not used when O(domains) or another option of the question has changed.
 requirements:
   - dnspython >= 2.6.1 (on the controller)
 seealso:
@@ -299,7 +299,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             if kept and kept.get("asked") == asked:
                 return dict(kept)
         said = {"asked": asked, **self._ask()}
-        if keeps and said.pop("complete"):
+        if keeps and said["complete"]:
             self._cache[key] = said
         return said
 
@@ -309,7 +309,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     def _ask(self) -> dict[str, Any]:
-        """Ask DNS. ``complete`` tells whether every question was answered."""
+        """Ask DNS. ``complete`` tells whether every domain has answered."""
         try:
             options = QueryOptions(
                 nameservers=tuple(self.get_option("nameservers")),
@@ -321,15 +321,20 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         except ValueError as error:
             raise AnsibleParserError(f"{self.NAME}: {error}") from error
         broken = [answer for answer in answers if not _is_useful(answer)]
-        self._fail_if_wanted(broken, nothing=not any(_is_useful(answer) or answer.records for answer in answers))
+        lost = [answer for answer in broken if not answer.records]
+        self._fail_if_wanted(broken, nothing=len(lost) == len(answers))
         unresolved = {name: why for answer in answers for name, why in answer.unresolved.items()}
         warnings += [answer.message for answer in broken]
-        warnings += [f"whether {name} has an address is not known: {why}" for name, why in sorted(unresolved.items())]
+        warnings += [
+            f"whether {name} has an address is not known: {why}"
+            for name, why in sorted(unresolved.items())
+            if why_no_host(name) is None
+        ]
         return {
             "records": [record.as_dict() for answer in answers for record in answer.records],
             "resolves": _resolves(answers),
             "warnings": warnings,
-            "complete": not broken and not unresolved,
+            "complete": not lost,
         }
 
     def _domains(self, options: QueryOptions) -> tuple[list[str], list[str]]:

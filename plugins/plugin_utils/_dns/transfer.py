@@ -57,7 +57,8 @@ def find_domains(
 
     The servers in ``options`` are asked in turn; without any, or with ``authoritative``, those of the zone itself.
     ``lifetime`` is in seconds, for the transfer from one server; ``key`` signs it. Zones that are delegated out of
-    a zone are not in it. Names are in lower case and may still hold any byte, escaped. Raises ValueError for a wrong domain or server.
+    a zone are not in it. Names are in lower case and may still hold any byte, escaped.
+    Raises ValueError for what is no domain or no name server.
     """
     return asyncio.run(_find_domains(zones, options, lifetime, key))
 

@@ -17,9 +17,12 @@ import dns.message
 import dns.name
 import dns.rcode
 import dns.rdatatype
+import dns.rrset
+import dns.tsig
 import dns.zone
 
 Message = dns.message.Message
+Keyring = dict[dns.name.Name, dns.tsig.Key]
 Handler = Callable[[Message, bool], "Message | bytes | None"]
 """Question and whether it came by TCP -> answer (a message or raw bytes), or None to keep silent."""
 
@@ -27,8 +30,11 @@ Handler = Callable[[Message, bool], "Message | bytes | None"]
 class LoopbackDns:
     """One server; ``questions`` is the log of (name, type, by TCP, with EDNS)."""
 
-    def __init__(self, handler: Handler, address: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(
+        self, handler: Handler, address: str = "127.0.0.1", port: int = 0, keyring: Keyring | None = None
+    ) -> None:
         self._handler = handler
+        self._keyring = keyring
         self.questions: list[tuple[str, str, bool, bool]] = []
         self._tcp, self._udp = _bind_both(address, port)
         self.address, self.port = self._tcp.getsockname()[:2]
@@ -78,7 +84,7 @@ class LoopbackDns:
                     connection.sendall(struct.pack("!H", len(answer)) + answer)
 
     def _answer(self, data: bytes, by_tcp: bool) -> bytes | None:
-        query = dns.message.from_wire(data)
+        query = dns.message.from_wire(data, keyring=self._keyring or {})
         question = query.question[0]
         rdtype = dns.rdatatype.to_text(question.rdtype)
         self.questions.append((question.name.to_text().lower(), rdtype, by_tcp, query.edns >= 0))
@@ -117,8 +123,8 @@ def silent(_query: Message, _by_tcp: bool) -> None:
     """A server that is dead to the world."""
 
 
-def zones(*texts: tuple[str, str]) -> Handler:
-    """An authoritative server of (origin, master file) zones; other names are refused.
+def zones(*texts: tuple[str, str], transfers: bool = False) -> Handler:
+    """An authoritative server of (origin, master file) zones; other names are refused, and transfers unless allowed.
 
     Each zone gets a SOA record and, unless its text has NS records, itself as name server.
     """
@@ -131,7 +137,13 @@ def zones(*texts: tuple[str, str]) -> Handler:
         if not covering:
             response.set_rcode(dns.rcode.REFUSED)
             return response
-        _origin, zone = max(covering, key=lambda pair: len(pair[0]))
+        origin, zone = max(covering, key=lambda pair: len(pair[0]))
+        if question.rdtype == dns.rdatatype.AXFR:
+            if transfers and origin == question.name:
+                _fill_transfer(response, zone)
+            else:
+                response.set_rcode(dns.rcode.REFUSED)
+            return response
         _fill(response, zone, question.name, question.rdtype)
         return response
 
@@ -180,8 +192,23 @@ def _fill(response: Message, zone: dns.zone.Zone, name: dns.name.Name, rdtype: d
         response.set_rcode(dns.rcode.NXDOMAIN)
 
 
+def _fill_transfer(response: Message, zone: dns.zone.Zone) -> None:
+    """Answer with the whole of a zone, its SOA record first and last (RFC 5936 2.2)."""
+    assert zone.origin is not None
+    soa = zone.get_rrset(zone.origin, "SOA")
+    assert soa is not None
+    rest = [
+        dns.rrset.from_rdata_list(name, rdataset.ttl, rdataset)
+        for name, rdataset in zone.iterate_rdatasets()
+        if rdataset.rdtype != dns.rdatatype.SOA
+    ]
+    response.answer += [soa, *rest, soa]
+
+
 @contextmanager
-def running(handler: Handler, address: str = "127.0.0.1", port: int = 0) -> Iterator[LoopbackDns]:
-    """Run a server for the length of a with block."""
-    with LoopbackDns(handler, address, port) as server:
+def running(
+    handler: Handler, address: str = "127.0.0.1", port: int = 0, keyring: Keyring | None = None
+) -> Iterator[LoopbackDns]:
+    """Run a server for the length of a with block; ``keyring`` has the keys whose signatures it can check."""
+    with LoopbackDns(handler, address, port, keyring) as server:
         yield server
