@@ -125,7 +125,7 @@ class ZoneServer:
             plain = dns.message.from_wire(wire, keyring=False, one_rr_per_rrset=True)
         except dns.exception.DNSException as error:
             raise DnsFailure(MALFORMED, str(error) or type(error).__name__) from error
-        if not request.is_response(plain):
+        if not _answers(request, plain):
             raise DnsFailure(MALFORMED, "it answers another message")
         if not request.keyring:
             return plain
@@ -139,6 +139,13 @@ class ZoneServer:
         if not reply.had_tsig:
             raise _unverified(said, "it is not signed")
         return reply
+
+
+def _answers(request: Message, reply: Message) -> bool:
+    """Whether a reply is one to the request; an error may come without the question."""
+    is_bare_error = not reply.question and reply.rcode() != dns.rcode.NOERROR
+    is_same = reply.id == request.id and bool(reply.flags & dns.flags.QR) and reply.opcode() == request.opcode()
+    return is_same if is_bare_error else request.is_response(reply)
 
 
 _PEER_CODES = {
