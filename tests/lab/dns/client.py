@@ -20,9 +20,9 @@ import dns.tsigkeyring
 import dns.update
 
 from lab.dns import names
-from lab.dns.names import DnsFailure, Srv
+from lab.dns.names import DnsFailure, Srv, SrvSet
 from lab.dns.server import DnsServer
-from lab.dns.zone import to_srv
+from lab.dns.zone import Zone, to_srv
 
 _OWNER = "_vlmcs._tcp"
 _TTL = 3600
@@ -35,6 +35,9 @@ _CODES = {
 }
 
 _FAILURES = {"servfail": names.SERVER_FAILURE, "refused": names.REFUSED, "timeout": names.TIMED_OUT}
+
+
+_NOTHING: tuple[Zone | None, int, SrvSet, int] = (None, 0, SrvSet(), 0)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -109,19 +112,23 @@ class EmbeddedClient(Client):
     def __init__(self, server: DnsServer, keyring: t.Mapping[str, str] | None = None) -> None:
         super().__init__(keyring)
         self._server = server
+        self._kept: dict[str, tuple[Zone | None, int, SrvSet, int]] = {}
 
     async def lookup_srv(self, domain: str, source: str) -> t.Sequence[Srv]:
         """Straight from the zone data."""
         owner = _owner(domain)
-        zone = self._server.zone_for(owner)
-        if zone is None:
-            raise DnsFailure(names.REFUSED)
-        failure = zone.failure_of(owner)
-        if failure in _FAILURES:
-            raise DnsFailure(_FAILURES[failure])
-        found = zone.srv_set(owner)
+        zone, revision, found, missing = self._kept.get(domain, _NOTHING)
+        if zone is None or zone.revision != revision:
+            zone = self._server.zone_for(owner)
+            if zone is None:
+                raise DnsFailure(names.REFUSED)
+            found = zone.srv_set(owner)
+            missing = names.NO_RECORDS if zone.exists(owner) else names.NAME_ERROR
+            self._kept[domain] = (zone, zone.revision, found, missing)
+        if zone.failures and zone.failure_of(owner) in _FAILURES:
+            raise DnsFailure(_FAILURES[zone.failure_of(owner)])
         if not found:
-            raise DnsFailure(names.NO_RECORDS if zone.exists(owner) else names.NAME_ERROR)
+            raise DnsFailure(missing)
         return found
 
     async def exchange(self, message: dns.message.Message, source: str) -> dns.message.Message:

@@ -54,8 +54,11 @@ class DnsFailure(Exception):
     """A lookup or an update failed; ``code`` is the HRESULT that Windows would show."""
 
     def __init__(self, code: int) -> None:
-        super().__init__(f"0x{code:08X}")
+        super().__init__(code)
         self.code = code
+
+    def __str__(self) -> str:
+        return f"0x{self.code:08X}"
 
 
 class NameService(t.Protocol):

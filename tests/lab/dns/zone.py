@@ -52,6 +52,8 @@ class Zone:
     allow_transfer: bool = False
     minimum: int = 3600
     serial: int = 1
+    #: Rises with everything that happens to the records.
+    revision: int = 0
     owners: dict[dns.name.Name, str] = dataclasses.field(default_factory=dict)
     failures: dict[dns.name.Name, str] = dataclasses.field(default_factory=dict)
     refused_sources: set[str] = dataclasses.field(default_factory=set)
@@ -62,7 +64,6 @@ class Zone:
     _below: collections.Counter[dns.name.Name] = dataclasses.field(default_factory=collections.Counter)
     #: The SRV values of each name as the machines of this process look them up, thousands of times a fleet's day.
     _srv: dict[dns.name.Name, dict[dns.rdata.Rdata, Srv]] = dataclasses.field(default_factory=dict)
-    _srv_sets: dict[dns.name.Name, SrvSet] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.add(self.origin, "SOA", self._soa_text())
@@ -100,7 +101,7 @@ class Zone:
         balance[name, rdata] += len(rdataset) - known
         if rdata.rdtype == dns.rdatatype.SRV:
             self._srv.setdefault(name, {}).setdefault(rdata, to_srv(rdata))
-            self._srv_sets.pop(name, None)
+        self.revision += 1
 
     def _up_to_origin(self, name: dns.name.Name) -> t.Iterator[dns.name.Name]:
         while name != self.origin:
@@ -109,11 +110,8 @@ class Zone:
         yield name
 
     def srv_set(self, name: dns.name.Name) -> SrvSet:
-        """The SRV values of a name as they stand, for callers in this process."""
-        found = self._srv_sets.get(name)
-        if found is None:
-            found = self._srv_sets[name] = SrvSet(tuple(self._srv.get(name, {}).values()))
-        return found
+        """The SRV values of a name as they stand, for callers in this process, who may keep them for a ``revision``."""
+        return SrvSet(self._srv.get(name, {}).values())
 
     def find(self, name: dns.name.Name, rdtype: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
         rdataset = self._nodes.get(name, {}).get(rdtype)
@@ -212,7 +210,7 @@ class Zone:
         if rdataset.rdtype == dns.rdatatype.SRV:
             for rdata in gone:
                 del self._srv[name][rdata]
-            self._srv_sets.pop(name, None)
+        self.revision += 1
 
     def _prune(self, name: dns.name.Name) -> None:
         node = self._nodes.get(name)

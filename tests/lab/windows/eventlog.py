@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import collections
-import dataclasses
 import datetime as dt
+import typing as t
 
 APPLICATION = "Application"
 KEY_MANAGEMENT_SERVICE = "Key Management Service"
@@ -18,15 +18,31 @@ PUBLISH_FAILED, PUBLISHED = 12293, 12294
 _INFORMATION, _WARNING = 3, 2
 
 
-@dataclasses.dataclass(frozen=True)
-class Event:
-    """One event; ``strings`` are its replacement strings."""
+class HResult(int):
+    """A field of an event that is written in hexadecimal."""
+
+
+def _text(field: t.Any) -> str:
+    if isinstance(field, HResult):
+        return f"0x{field:08X}"
+    if isinstance(field, dt.datetime):
+        return field.strftime("%Y/%m/%d %H:%M")
+    return str(field)
+
+
+class Event(t.NamedTuple):
+    """One event. Its fields become text only when it is read: most events of a moving clock never are."""
 
     record: int
     logfile: str
     code: int
     time: dt.datetime
-    strings: tuple[str, ...]
+    fields: tuple[t.Any, ...]
+
+    @property
+    def strings(self) -> tuple[str, ...]:
+        """The replacement strings."""
+        return tuple(map(_text, self.fields))
 
     @property
     def event_type(self) -> int:
@@ -46,8 +62,8 @@ class EventLog:
         self._events: collections.deque[Event] = collections.deque(maxlen=size)
         self._next = 1
 
-    def write(self, logfile: str, code: int, time: dt.datetime, strings: tuple[str, ...]) -> None:
-        self._events.append(Event(self._next, logfile, code, time, strings))
+    def write(self, logfile: str, code: int, time: dt.datetime, fields: tuple[t.Any, ...]) -> None:
+        self._events.append(Event(self._next, logfile, code, time, fields))
         self._next += 1
 
     def events(self, code: int | None = None) -> list[Event]:

@@ -18,8 +18,9 @@ import typing as t
 
 from lab.dns.names import NAME_ERROR, NO_RECORDS, DnsFailure, Srv, SrvSet
 from lab.windows import eventlog
+from lab.windows.eventlog import HResult
 from lab.windows.kms_host import Answer, Request, activates
-from lab.windows.products import KMS_VALIDITY, LICENSED, NOTIFICATION, Licence, threshold
+from lab.windows.products import KMS_VALIDITY, LICENSED, NOTIFICATION, Licence, Sku, threshold
 
 if t.TYPE_CHECKING:
     from lab.windows.machine import Machine
@@ -64,11 +65,35 @@ def _draw(running: t.Sequence[int], chooser: random.Random) -> int:
     return bisect.bisect_left(running, chooser.randint(0, running[-1]))
 
 
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What the registry says about one product: the way to activate, the host set by hand, the zones to search."""
+
+    activation_type: int
+    fixed: Candidate | None
+    zones: tuple[str, ...]
+
+
 class KmsClient:
     """The client half of one machine."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
+        self._settings: dict[str, tuple[int, Settings]] = {}
+
+    def settings(self, sku: Sku) -> Settings:
+        """Read again only when the registry was written to: a moving clock makes machines ask very often."""
+        machine, spp = self._machine, self._machine.spp
+        revision, settings = self._settings.get(sku.id, (-1, None))
+        if settings is None or revision != machine.registry.revision:
+            fixed = spp.fixed_server(sku)
+            settings = Settings(
+                spp.activation_type(sku),
+                Candidate(*fixed, discovered=False) if fixed else None,
+                tuple(machine.search_zones(spp.lookup_domain(sku))),
+            )
+            self._settings[sku.id] = (machine.registry.revision, settings)
+        return settings
 
     async def activate(self, licence: Licence) -> int:
         """Activate or renew; 0 or the HRESULT that Activate reports. Plans the next attempt in either case."""
@@ -79,7 +104,7 @@ class KmsClient:
         return code
 
     async def _try(self, licence: Licence) -> int:
-        wanted = self._machine.spp.activation_type(licence.sku)
+        wanted = self.settings(licence.sku).activation_type
         if wanted in (TYPE_ALL, TYPE_AD) and self._activate_by_ad(licence):
             return 0
         if wanted == TYPE_AD:
@@ -103,18 +128,18 @@ class KmsClient:
     async def _activate_by_kms(self, licence: Licence) -> int:
         spp = self._machine.spp
         spp.ensure_client_machine_id()
-        fixed = spp.fixed_server(licence.sku)
+        fixed = self.settings(licence.sku).fixed
         if fixed is not None:
-            return self._ask_in_turn(licence, [Candidate(fixed[0], fixed[1], discovered=False)])
+            return self._ask_in_turn(licence, [fixed])
         name, port, _address = spp.discovered
-        if spp.host_caching and name and self._reach(name, port):
+        if name and spp.host_caching and self._reach(name, port):
             return self._ask_in_turn(licence, [Candidate(name, port, discovered=True)])
         return await self._discover(licence)
 
     async def _discover(self, licence: Licence) -> int:
         """Look the hosts up in each search zone; the zones after the first are for when no session was set up."""
         machine = self._machine
-        zones = machine.search_zones(machine.spp.lookup_domain(licence.sku))
+        zones = self.settings(licence.sku).zones
         if not zones:
             self._log_request(licence, "", NO_SUFFIX)
             return NO_SUFFIX
@@ -159,8 +184,16 @@ class KmsClient:
             eventlog.APPLICATION,
             eventlog.RESPONSE,
             machine.now(),
-            self._strings(answer.code, 0, int(answer.code == 0), 0, answer.count)
-            + self._strings(answer.activation_interval, answer.renewal_interval, _stamp(machine.now()), code=False),
+            (
+                HResult(answer.code),
+                0,
+                int(answer.code == 0),
+                0,
+                answer.count,
+                answer.activation_interval,
+                answer.renewal_interval,
+                machine.now(),
+            ),
         )
         if answer.code:
             if licence.status != LICENSED:
@@ -194,21 +227,19 @@ class KmsClient:
 
     def _log_request(self, licence: Licence, where: str, code: int) -> None:
         machine = self._machine
-        request = self._request(licence)
-        strings = self._strings(code, 0, where, request.client_machine_id, _stamp(request.time), 1)
-        strings += self._strings(request.status, request.minutes_left, licence.sku.id, request.threshold, code=False)
-        machine.events.write(eventlog.APPLICATION, eventlog.REQUEST_SENT, machine.now(), strings)
+        now = machine.now()
+        fields = (
+            HResult(code),
+            0,
+            where,
+            machine.spp.client_machine_id,
+            now,
+            1,
+            licence.status,
+            licence.minutes_left(now),
+            licence.sku.id,
+            threshold(licence.sku, machine.generation),
+        )
+        machine.events.write(eventlog.APPLICATION, eventlog.REQUEST_SENT, now, fields)
         if code and licence.status == NOTIFICATION:
             licence.reason = NO_HOST if code == RPC_UNAVAILABLE else code
-
-    @staticmethod
-    def _strings(*fields: t.Any, code: bool = True) -> tuple[str, ...]:
-        """Replacement strings; the first is an HRESULT in hexadecimal when ``code`` is set."""
-        texts = [str(field) for field in fields]
-        if code:
-            texts[0] = f"0x{fields[0]:08X}"
-        return tuple(texts)
-
-
-def _stamp(time: dt.datetime) -> str:
-    return time.strftime("%Y/%m/%d %H:%M")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 SZ, EXPAND_SZ, BINARY, DWORD, MULTI_SZ, QWORD = 1, 2, 3, 4, 7, 11
@@ -27,32 +28,37 @@ class Value:
     data: t.Any
 
 
+@functools.lru_cache(maxsize=4096)
+def _normal(path: str) -> str:
+    return "\\".join(part for part in path.split("\\") if part).lower()
+
+
 class Registry:
     """Keys by full path (``HKLM\\SOFTWARE\\...``), names without regard to case."""
 
     def __init__(self) -> None:
         self._keys: dict[str, tuple[str, dict[str, Value]]] = {hive.lower(): (hive, {}) for hive in HIVES.values()}
-
-    @staticmethod
-    def _normal(path: str) -> str:
-        return "\\".join(part for part in path.split("\\") if part).lower()
+        #: Rises with every write.
+        self.revision = 0
 
     def has_key(self, path: str) -> bool:
-        return self._normal(path) in self._keys
+        return _normal(path) in self._keys
 
     def create_key(self, path: str) -> None:
         """Create a key and its parents."""
+        self.revision += 1
         parts = [part for part in path.split("\\") if part]
         for depth in range(1, len(parts) + 1):
             name = "\\".join(parts[:depth])
             self._keys.setdefault(name.lower(), (parts[depth - 1], {}))
 
     def delete_key(self, path: str) -> None:
-        del self._keys[self._normal(path)]
+        self.revision += 1
+        del self._keys[_normal(path)]
 
     def subkeys(self, path: str) -> list[str]:
         """Names of the keys directly below, sorted."""
-        prefix = self._normal(path) + "\\"
+        prefix = _normal(path) + "\\"
         found = (
             name
             for key, (name, _values) in self._keys.items()
@@ -62,18 +68,20 @@ class Registry:
 
     def values(self, path: str) -> list[Value]:
         """The values of a key in the order they were first written; an unknown key has none."""
-        return list(self._keys.get(self._normal(path), ("", {}))[1].values())
+        return list(self._keys.get(_normal(path), ("", {}))[1].values())
 
     def get(self, path: str, name: str) -> Value | None:
-        return self._keys.get(self._normal(path), ("", {}))[1].get(name.lower())
+        return self._keys.get(_normal(path), ("", {}))[1].get(name.lower())
 
     def set(self, path: str, name: str, value_type: int, data: t.Any) -> None:
         """Write a value; KeyError when the key is missing, as Windows creates none on the way."""
-        self._keys[self._normal(path)][1][name.lower()] = Value(name, value_type, data)
+        self.revision += 1
+        self._keys[_normal(path)][1][name.lower()] = Value(name, value_type, data)
 
     def delete_value(self, path: str, name: str) -> bool:
         """Whether there was such a value."""
-        return self._keys.get(self._normal(path), ("", {}))[1].pop(name.lower(), None) is not None
+        self.revision += 1
+        return self._keys.get(_normal(path), ("", {}))[1].pop(name.lower(), None) is not None
 
     def read(self, path: str, name: str, value_type: int, default: t.Any = None) -> t.Any:
         """The data of a value if it has the type that Windows expects there, else the default.

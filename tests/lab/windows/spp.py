@@ -348,14 +348,14 @@ class SoftwareProtection:
             eventlog.REQUEST_SERVED,
             now,
             (
-                f"0x{code:08X}",
-                str(request.threshold),
+                eventlog.HResult(code),
+                request.threshold,
                 request.fqdn,
                 request.client_machine_id,
-                request.time.strftime("%Y/%m/%d %H:%M"),
-                "1",
-                str(request.status),
-                str(request.minutes_left),
+                request.time,
+                1,
+                request.status,
+                request.minutes_left,
                 request.sku.id,
             ),
         )
@@ -400,8 +400,8 @@ class SoftwareProtection:
         for entry in entries:
             code = await self._publish_entry(entry)
             event = eventlog.PUBLISH_FAILED if code else eventlog.PUBLISHED
-            strings = (f"0x{code:08X}", entry.domain) if code else (entry.domain,)
-            machine.events.write(eventlog.APPLICATION, event, machine.now(), strings)
+            fields = (eventlog.HResult(code), entry.domain) if code else (entry.domain,)
+            machine.events.write(eventlog.APPLICATION, event, machine.now(), fields)
 
     async def _publish_entry(self, entry: PublishEntry) -> int:
         machine = self._machine
