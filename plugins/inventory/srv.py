@@ -176,6 +176,7 @@ notes:
     hyphens, and underscores inside a label, with at least two labels) is told in a warning and left out. Values from
     DNS are never treated as templates. Ansible signs in to the machines that the names lead to: use Kerberos or checked
     TLS certificates with hosts that are not approved."
+  - Ansible goes on without an inventory that failed, unless C(ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED) is set.
   - C(ansible_host) is left alone. Set it with O(compose) where a host is to be reached by another name.
   - The cache keeps what DNS said. O(approved_hosts) and the constructed options work on it at each run. It is
     not kept while a domain does not answer, and not used when O(domains) or another option of the question has changed.

@@ -9,15 +9,16 @@ import re
 _MAX_NAME = 253
 # Letters, digits and hyphens (RFC 952, RFC 1123 2.1), and the underscore inside, which Windows allows in the names of
 # machines. One in front marks what is no machine and no domain, such as "_tcp" (RFC 8552 1.1).
-_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?\Z")
 
 
 def why_no_domain(name: str) -> str | None:
     """Return why a name, in lower case and without the final dot, is not that of a domain; None when it is."""
     if len(name) > _MAX_NAME:
         return f"it is longer than {_MAX_NAME} characters"
-    if not all(_LABEL.match(label) for label in name.split(".")):
-        return "its labels are not letters, digits, hyphens and underscores, at most 63 and none of the marks in front"
+    odd = next((label for label in name.split(".") if not _LABEL.match(label)), None)
+    if odd is not None:
+        return f"{odd!r} is not made of letters and digits, with hyphens and underscores only inside, 63 at most"
     if name.rpartition(".")[2].isdigit():
         return "it ends in a number, as an address does"  # RFC 3696 2: no top-level domain is all digits
     return None

@@ -361,4 +361,4 @@ def _records(domain: str, reply: Reply) -> tuple[tuple[SrvRecord, ...], list[str
             records.append(SrvRecord(domain, _text(rdata.target), rdata.port, rdata.priority, rdata.weight, reply.ttl))
         except ValueError as error:
             odd.append(str(error))
-    return tuple(sorted(records, key=lambda record: record.sort_key)), odd
+    return tuple(sorted(records, key=lambda record: record.sort_key)), sorted(odd)
