@@ -1,0 +1,385 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The survey of a fleet: who is a KMS host, in DNS or by its own account, approved or not, and what that does."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as c
+import dataclasses
+import enum
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, shares
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import LicenseStatus
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import host_key_of
+
+from .approval import ApprovedHosts, Identity, Machines, fqdn_of, inventory_line, spelled
+from .declared import DeclaredHost
+from .reading import Reading
+from .rogues import (
+    Treatment,
+    Verdict,
+    clients_served,
+    domains_published,
+    host_keys,
+    installed_on,
+    release_of,
+    served_by,
+    treat,
+)
+from .steering import Standing, reasons, standing_of, steered_records
+
+#: What names the data of ``survey`` and its form. The number changes when a field changes its meaning or goes away.
+SCHEMA = "fleetops.kms.rogues"
+VERSION = 1
+
+#: So many of the machines that a host served are named.
+NAMED_CLIENTS = 10
+
+
+class Status(enum.Enum):
+    """What a name in DNS, or a machine with a host key, is."""
+
+    APPROVED = "approved"
+    #: It has a KMS host key, or nobody can tell whether it has.
+    ROGUE = "rogue"
+    #: Its machine was read and has no host key (any more): only its values in DNS are left.
+    LEFT_BEHIND = "left_behind"
+    #: It is tied to no machine and its name has no address.
+    STALE = "stale"
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """What was declared and what was read. ``readings`` are all machines that were looked at, by inventory name."""
+
+    hosts: c.Sequence[DeclaredHost]
+    approved: ApprovedHosts
+    readings: c.Mapping[str, Reading]
+    records: c.Sequence[SrvRecord] = ()
+    #: Addresses by target: none for a name that has none. A target that is missing here was not looked up.
+    addresses: c.Mapping[str, c.Sequence[str]] = dataclasses.field(default_factory=dict)
+    #: Last five characters of the declared host keys.
+    declared_keys: c.Collection[str] = ()
+
+    def standings(self) -> list[Standing]:
+        """How the declared hosts stand."""
+        return [standing_of(host, self.readings.get(host.name)) for host in self.hosts]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Context:
+    """What is worked out once for all machines."""
+
+    survey: Survey
+    machines: Machines
+    records: c.Mapping[str, c.Sequence[SrvRecord]]
+    share_of: c.Mapping[SrvRecord, float]
+    outranking: frozenset[SrvRecord]
+    hosts: c.Sequence[Reading]
+    partial_keys: frozenset[str]
+
+    @classmethod
+    def of(cls, survey: Survey) -> _Context:
+        records = sorted(set(survey.records), key=lambda record: record.sort_key)
+        by_target: dict[str, list[SrvRecord]] = {}
+        for record in records:
+            by_target.setdefault(record.target, []).append(record)
+        hosts = [one for one in survey.readings.values() if host_keys(one) and fqdn_of(one) in survey.approved]
+        keys = {str(key).upper() for key in survey.declared_keys}
+        keys |= {str(product.get("partial_product_key")).upper() for one in hosts for product in host_keys(one)}
+        found = reasons(records, survey.hosts, survey.approved)
+        return cls(
+            survey=survey,
+            machines=Machines.of(survey.readings.values()),
+            records=by_target,
+            share_of=dict(zip(records, shares(records), strict=True)),
+            outranking=frozenset(record for values in found.values() for record in values),
+            hosts=hosts,
+            partial_keys=frozenset(keys),
+        )
+
+
+def survey(fleet: Survey) -> dict[str, t.Any]:
+    """Return the report on a fleet as plain data; ``docs/rogues.md`` describes its form.
+
+    Machines are told by their own names. A name in DNS that belongs to no machine that was read, or to several, is
+    reported as such and its treatment is to report it: nothing may act on it.
+    """
+    context = _Context.of(fleet)
+    own = {fqdn for one in fleet.readings.values() if host_keys(one) and (fqdn := fqdn_of(one))}
+    nameless = [one for one in fleet.readings.values() if host_keys(one) and not fqdn_of(one)]
+    names = sorted({*context.records, *own, *(host.fqdn for host in fleet.hosts if host.fqdn)})
+    hosts = [_entry(context, name) for name in names] + [_nameless(context, one) for one in nameless]
+    return {
+        "schema": SCHEMA,
+        "version": VERSION,
+        "approved_hosts": list(fleet.approved.patterns),
+        "hosts": hosts,
+        "domains": _domains(context),
+        "origins": _origins(hosts),
+        "clients": _clients(context),
+        "unread": [{"machine": one.name, "problem": one.problem} for one in fleet.readings.values() if one.problem],
+        "summary": _summary(hosts, fleet),
+    }
+
+
+def _entry(context: _Context, fqdn: str) -> dict[str, t.Any]:
+    names = context.machines.named(fqdn) or tuple(
+        host.name
+        for host in context.survey.hosts
+        if host.fqdn == fqdn and context.survey.readings.get(host.name, Reading(host.name)).problem
+    )
+    identity = Identity.AMBIGUOUS if len(names) > 1 else Identity.KNOWN if names else Identity.UNKNOWN
+    reading = context.survey.readings[names[0]] if identity is Identity.KNOWN else None
+    approved = fqdn in context.survey.approved
+    status, verdict = _judge(context, fqdn, reading, approved, names)
+    addresses = context.survey.addresses.get(fqdn)
+    return {
+        "fqdn": fqdn,
+        "machine": names[0] if identity is Identity.KNOWN else None,
+        "machines": list(names),
+        "identity": identity.value,
+        "inventory_line": "" if names else inventory_line(fqdn),
+        "approved": approved,
+        "status": status.value,
+        "treatment": verdict.treatment.value,
+        "advice": verdict.advice,
+        "addresses": None if addresses is None else list(addresses),
+        **_account(context, reading),
+        "records": [_record(context, record) for record in context.records.get(fqdn, ())],
+    }
+
+
+def _nameless(context: _Context, reading: Reading) -> dict[str, t.Any]:
+    """A KMS host that has no full name: it can publish nothing, but has a host key all the same."""
+    verdict = treat(reading, context.hosts)
+    return {
+        "fqdn": "",
+        "machine": reading.name,
+        "machines": [reading.name],
+        "identity": Identity.KNOWN.value,
+        "inventory_line": "",
+        "approved": False,
+        "status": Status.ROGUE.value,
+        "treatment": verdict.treatment.value,
+        "advice": verdict.advice,
+        "addresses": None,
+        **_account(context, reading),
+        "records": [],
+    }
+
+
+def _judge(
+    context: _Context, fqdn: str, reading: Reading | None, approved: bool, names: c.Sequence[str]
+) -> tuple[Status, Verdict]:
+    if approved:
+        return Status.APPROVED, Verdict(Treatment.LEAVE)
+    if reading is not None:
+        verdict = treat(reading, context.hosts)
+        left = verdict.treatment is Treatment.REMOVE_RECORDS
+        return Status.LEFT_BEHIND if left else Status.ROGUE, verdict
+    if names:
+        text = f"several machines say that they are {fqdn}: {', '.join(names)}; take the clones apart first"
+        return Status.ROGUE, Verdict(Treatment.REPORT, text)
+    if not context.survey.addresses.get(fqdn, ("not looked up",)):
+        text = "no machine that was read has this name, and the name has no address: remove its values in DNS"
+        return Status.STALE, Verdict(Treatment.REPORT, text)
+    return Status.ROGUE, Verdict(
+        Treatment.REPORT,
+        "no machine that was read has this name: add it to the inventory, or find out why it is not read",
+    )
+
+
+def _account(context: _Context, reading: Reading | None) -> dict[str, t.Any]:
+    """What a machine says of itself; null stands for what is not known."""
+    kms: c.Mapping[str, t.Any] = reading.kms if reading else {}
+    known = bool(kms)
+    release = release_of(reading) if reading and known else None
+    served = clients_served(reading) if reading and kms.get("events") is not None else None
+    return {
+        "problem": reading.problem if reading else "",
+        "is_kms_host": bool(reading and host_keys(reading)) if known else None,
+        "role": kms.get("role"),
+        "os_name": kms.get("os_name"),
+        "edition_id": kms.get("edition_id"),
+        "build": kms.get("build"),
+        "release": release.id if release else None,
+        "served_by": list(served_by(reading, context.hosts)) if reading and known else None,
+        "keys": [_key(context, product) for product in host_keys(reading)] if reading else [],
+        "requests": kms.get("requests"),
+        "clients_served": None if served is None else served[:NAMED_CLIENTS],
+        "clients_served_count": None if served is None else len(served),
+        "publishes_in": domains_published(reading) if reading and known else None,
+        "publish_list": kms.get("publish_list"),
+        "dns_publishing": kms.get("dns_publishing"),
+    }
+
+
+def _key(context: _Context, product: c.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    partial = str(product.get("partial_product_key") or "").upper()
+    return {
+        "application": product.get("application"),
+        "activation_id": product.get("activation_id"),
+        "name": product.get("name"),
+        "channel": product.get("channel"),
+        "generation": host_key_of(product.get("description")),
+        "partial_product_key": partial,
+        "is_declared_key": partial in context.partial_keys,
+        "installed": installed_on(product.get("product_key_id")),
+        "license_status": product.get("license_status"),
+        "license_status_name": product.get("license_status_name"),
+        "activated": product.get("license_status") == LicenseStatus.LICENSED,
+        "current_count": product.get("current_count"),
+        "required_count": product.get("required_count"),
+    }
+
+
+def _record(context: _Context, record: SrvRecord) -> dict[str, t.Any]:
+    return {
+        **record.as_dict(),
+        "share": round(context.share_of[record], 4),
+        "outranks": record in context.outranking,
+    }
+
+
+def _domains(context: _Context) -> list[dict[str, t.Any]]:
+    """The domains that have values: who takes which share of their clients, and to whom they are steered."""
+    steered = {record.domain: record.target for record in steered_records(context.share_of, context.survey.hosts)}
+    found: dict[str, list[SrvRecord]] = {}
+    for record in context.share_of:
+        found.setdefault(record.domain, []).append(record)
+    approved = context.survey.approved
+    return [
+        {
+            "domain": domain,
+            "approved": sorted({record.target for record in values if record.target in approved}),
+            "rogue": sorted({record.target for record in values if record.target not in approved}),
+            "outranking": sorted({record.target for record in values if record in context.outranking}),
+            "rogue_share": round(sum(context.share_of[r] for r in values if r.target not in approved), 4),
+            "steered_to": steered.get(domain),
+        }
+        for domain, values in sorted(found.items())
+    ]
+
+
+def _origins(hosts: c.Iterable[c.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]:
+    """Where the keys came from: machines with the same key, installed on the same day, come from one image."""
+    found: dict[tuple[t.Any, ...], list[str]] = {}
+    for host in hosts:
+        if host["status"] != Status.ROGUE.value:
+            continue
+        for key in host["keys"]:
+            kind = (key["application"], key["partial_product_key"], key["installed"], host["edition_id"])
+            found.setdefault(kind, []).append(host["machine"] or host["fqdn"])
+    rows = sorted(found.items(), key=lambda row: (-len(row[1]), str(row[0])))
+    return [
+        {
+            "application": application,
+            "partial_product_key": partial,
+            "installed": installed,
+            "edition_id": edition,
+            "count": len(names),
+            "machines": sorted(names),
+        }
+        for (application, partial, installed, edition), names in rows
+    ]
+
+
+def _clients(context: _Context) -> list[dict[str, t.Any]]:
+    """The clients that are fixed to a host that is not approved, or were served by one last."""
+    approved = context.survey.approved
+    addresses = {address for name, found in context.survey.addresses.items() if name in approved for address in found}
+    result = []
+    for reading in context.survey.readings.values():
+        kms = reading.kms
+        if kms.get("role") != "kms_client" or kms.get("activation_type") == "ad":
+            continue
+        fixed, used = spelled(kms.get("kms_server")), spelled(kms.get("kms_server_used"))
+        name = fixed or used
+        if name and name not in approved and name not in addresses:
+            how = "fixed_to" if fixed else "served_by"
+            result.append({"machine": reading.name, "how": how, "host": name, "fqdn": fqdn_of(reading)})
+    return result
+
+
+def _summary(hosts: c.Sequence[c.Mapping[str, t.Any]], fleet: Survey) -> dict[str, t.Any]:
+    statuses = collections.Counter(host["status"] for host in hosts)
+    treatments = collections.Counter(host["treatment"] for host in hosts if not host["approved"])
+    return {
+        "machines": len(fleet.readings),
+        "unread": sum(bool(one.problem) for one in fleet.readings.values()),
+        **{status.value: statuses.get(status.value, 0) for status in Status},
+        "treatments": {kind.value: treatments.get(kind.value, 0) for kind in Treatment if kind is not Treatment.LEAVE},
+        "unknown": sum(host["identity"] == Identity.UNKNOWN.value and not host["approved"] for host in hosts),
+        "ambiguous": sum(host["identity"] == Identity.AMBIGUOUS.value for host in hosts),
+    }
+
+
+def report_of(data: t.Any) -> c.Mapping[str, t.Any]:
+    """Return a report that was written earlier. Raises ValueError for what is none, or of another version."""
+    if not isinstance(data, c.Mapping) or data.get("schema") != SCHEMA:
+        raise ValueError(f"this is no result of find_rogues: its schema is not {SCHEMA}")
+    if data.get("version") != VERSION:
+        raise ValueError(
+            f"this result of find_rogues has version {data.get('version')}, {VERSION} is needed: run it again"
+        )
+    return data
+
+
+def machines_to_convert(report: c.Mapping[str, t.Any]) -> list[str]:
+    """Return the inventory names of the machines that a report says can be treated by a run.
+
+    Only a name of exactly one machine counts, and an approved host never does.
+    """
+    treatments = {Treatment.CONVERT.value, Treatment.REMOVE_OFFICE_KEY.value, Treatment.REMOVE_RECORDS.value}
+    return [
+        str(host["machine"])
+        for host in report["hosts"]
+        if host["machine"]
+        and host["identity"] == Identity.KNOWN.value
+        and not host["approved"]
+        and host["treatment"] in treatments
+    ]
+
+
+def precheck(
+    fleet: Survey, outside: c.Collection[str] = (), probes: c.Iterable[c.Mapping[str, t.Any]] = ()
+) -> dict[str, list[str]]:
+    """Return what forbids to go on (``stop``) and what is worth saying (``warn``) before a fleet is changed.
+
+    At least one approved host must be published, resolvable and activated. ``outside`` are declared hosts that the run
+    may not touch (a limit): what it decides on would be a part of the whole. A TCP port that cannot be reached from
+    the controller only warns: networks are segmented, and rising request counters are the proof.
+    """
+    stop, warn = [], []
+    if outside:
+        stop.append(f"{', '.join(sorted(outside))}: approved KMS hosts outside of this run; take them into --limit")
+    ready = []
+    for standing in fleet.standings():
+        reason = standing.problem or _unfindable(fleet, standing.host)
+        if reason:
+            warn.append(f"{standing.host.name}: {reason}")
+            continue
+        ready.append(standing.host.name)
+        if not standing.has_count:
+            warn.append(f"{standing.host.name}: {standing.text}: it turns clients down until it has counted enough")
+    if not ready:
+        stop.append("no approved KMS host is published, resolvable and activated: deploy one first (deploy_hosts)")
+    tried: dict[str, list[c.Mapping[str, t.Any]]] = {}
+    for probe in probes:
+        tried.setdefault(str(probe.get("name")), []).append(probe)
+    for name, own in tried.items():
+        if not any(probe.get("reachable") for probe in own):
+            warn.append(f"{name}: TCP {own[0].get('port')} was not reached from the controller ({own[0].get('error')})")
+    return {"stop": stop, "warn": warn, "ready": ready}
+
+
+def _unfindable(fleet: Survey, host: DeclaredHost) -> str:
+    own = [record for record in fleet.records if record.target == host.fqdn]
+    if not own:
+        return "is published in no domain"
+    if not fleet.addresses.get(host.fqdn, ()):
+        return f"its name {host.fqdn} has no address"
+    return ""

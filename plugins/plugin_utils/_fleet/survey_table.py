@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A survey as lines for people: what is most urgent first, and never one line for each of thousands of machines."""
+
+from __future__ import annotations
+
+import collections.abc as c
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
+
+from .dns_rules import data, table
+from .rogues import Treatment
+from .survey import Status
+
+Host = c.Mapping[str, t.Any]
+
+#: So many lines of a kind are shown; the data have all.
+SHOWN = 20
+_NAMED = 5
+
+_TREATED = {
+    Treatment.CONVERT.value: "can be turned into clients",
+    Treatment.REMOVE_OFFICE_KEY.value: "have an Office host key that can be removed",
+    Treatment.REMOVE_RECORDS.value: "have only values in DNS left to be removed",
+    Treatment.REPORT.value: "need a person",
+}
+
+
+def lines(report: c.Mapping[str, t.Any]) -> list[str]:
+    """Return a report in sections, each with a heading and at most so many lines."""
+    hosts = report["hosts"]
+    rogues = [host for host in hosts if host["status"] == Status.ROGUE.value]
+    sections = [
+        ("What DNS says", _records(hosts)),
+        ("Approved KMS hosts", _shown([_host(host) for host in hosts if host["approved"]])),
+        (f"KMS hosts that are not approved: {len(rogues)}", _shown([_host(host) for host in _by_harm(rogues)])),
+        ("Where their keys came from", _shown([_origin(row) for row in report["origins"]])),
+        ("Not in the inventory, to be added below hosts", _shown([_addition(host) for host in hosts if _adds(host)])),
+        (
+            "Values in DNS of machines that are no KMS host, or of none",
+            _shown([_left(host) for host in hosts if host["status"] in (Status.LEFT_BEHIND.value, Status.STALE.value)]),
+        ),
+        ("Clients of hosts that are not approved", _clients(report["clients"])),
+        ("Machines that could not be read", _unread(report["unread"])),
+        ("Steered domains", _steered(report["domains"])),
+    ]
+    found = [line for heading, rows in sections if rows for line in (f"{heading}:", *(f"  {row}" for row in rows))]
+    return [*found, summary(report)]
+
+
+def summary(report: c.Mapping[str, t.Any]) -> str:
+    """Return one sentence on a report."""
+    numbers = report["summary"]
+    if not numbers["rogue"]:
+        text = "No KMS host that is not approved was found"
+    else:
+        kinds = [f"{count} {_TREATED[kind]}" for kind, count in numbers["treatments"].items() if count]
+        text = f"{numbers['rogue']} KMS hosts are not approved; of what was found {', '.join(kinds)}"
+    unread = f", {numbers['unread']} could not be read" if numbers["unread"] else ""
+    return f"{text} ({numbers['machines']} machines looked at{unread})."
+
+
+def _shown(rows: c.Sequence[str]) -> list[str]:
+    more = len(rows) - SHOWN
+    return [*rows[:SHOWN], f"... and {more} more"] if more > 0 else list(rows)
+
+
+def _named(names: c.Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _by_harm(hosts: c.Iterable[Host]) -> list[Host]:
+    """Who takes most of the clients first."""
+    return sorted(hosts, key=lambda host: (-sum(r["share"] for r in host["records"]), host["fqdn"]))
+
+
+def _records(hosts: c.Iterable[Host]) -> list[str]:
+    """The table of records; of each domain the first ones that clients ask, and every approved one."""
+    notes: dict[SrvRecord, str] = {}
+    hidden: dict[str, int] = {}
+    rows = [(SrvRecord.from_mapping(record), record, host) for host in hosts for record in host["records"]]
+    seen: dict[str, int] = {}
+    for value, record, host in sorted(rows, key=lambda row: row[0].sort_key):
+        seen[value.domain] = seen.get(value.domain, 0) + 1
+        if seen[value.domain] > SHOWN and not host["approved"]:
+            hidden[value.domain] = hidden.get(value.domain, 0) + 1
+            continue
+        notes[value] = _note(record, host)
+    more = [f"{domain}: {count} more values of hosts that are not approved" for domain, count in sorted(hidden.items())]
+    return table(list(notes), notes, []) + more
+
+
+def _note(record: c.Mapping[str, t.Any], host: Host) -> str:
+    share = f"{record['share'] * 100:.0f} % of the clients ask it first"
+    if host["approved"]:
+        return f"approved, {share}"
+    name = "STALE" if host["status"] == Status.STALE.value else "NOT APPROVED"
+    return f"{name}, {'outranks an approved host, ' if record['outranks'] else ''}{share}"
+
+
+def _host(host: Host) -> str:
+    name = host["fqdn"] or host["machine"]
+    called = f" ({', '.join(host['machines'])})" if host["machines"] not in ([], [name]) else ""
+    words = [word for word in (_windows(host), *map(_key, host["keys"]), _requests(host), host["advice"]) if word]
+    return f"{name}{called}: {'; '.join(words) or 'as declared'}"
+
+
+def _windows(host: Host) -> str:
+    return f"{host['edition_id'] or host['os_name']}, build {host['build']}" if host["build"] else ""
+
+
+def _key(key: c.Mapping[str, t.Any]) -> str:
+    product = "Office" if key["application"] == "office" else "Windows"
+    words = [f"{product} host key *****-{key['partial_product_key']}"]
+    if key["is_declared_key"]:
+        words.append("that of the approved hosts")
+    if key["installed"]:
+        words.append(f"installed {key['installed']}")
+    words.append("activated" if key["activated"] else "NOT ACTIVATED")
+    if key["current_count"] is not None and key["required_count"] is not None:
+        words.append(f"{key['current_count']} of {key['required_count']} clients counted")
+    return ", ".join(words)
+
+
+def _requests(host: Host) -> str:
+    total = (host["requests"] or {}).get("total")
+    if not total:
+        return ""
+    names = [row["client"] for row in host["clients_served"] or ()]
+    return f"{total} requests" + (f", lately of {_named(names)}" if names else "")
+
+
+def _origin(row: c.Mapping[str, t.Any]) -> str:
+    installed = row["installed"] or "a day that is not told"
+    return (
+        f"{row['count']} x *****-{row['partial_product_key']}, {row['edition_id'] or 'edition not known'},"
+        f" installed on {installed}: {_named(row['machines'])}"
+    )
+
+
+def _adds(host: Host) -> bool:
+    return not host["approved"] and not host["machines"] and host["status"] == Status.ROGUE.value
+
+
+def _addition(host: Host) -> str:
+    return host["inventory_line"] or f"(the name {host['fqdn']!r} cannot be that of a machine)"
+
+
+def _left(host: Host) -> str:
+    values = ", ".join(f"{data(SrvRecord.from_mapping(r))} in {r['domain']}" for r in host["records"])
+    return f"{values or host['fqdn']}: {host['advice']}"
+
+
+def _clients(clients: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
+    found: dict[tuple[str, str], list[str]] = {}
+    for client in clients:
+        found.setdefault((client["how"], client["host"]), []).append(client["machine"])
+    words = {"fixed_to": "fixed to", "served_by": "last served by"}
+    rows = sorted(found.items(), key=lambda row: (row[0][0], -len(row[1]), row[0][1]))
+    return _shown([f"{words[how]} {host}: {len(names)} ({_named(names)})" for (how, host), names in rows])
+
+
+def _unread(unread: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
+    """By reason; what a reason says of one machine is taken out, so that equal ones meet."""
+    found: dict[str, list[str]] = {}
+    for one in unread:
+        found.setdefault(one["problem"].replace(one["machine"], "the machine"), []).append(one["machine"])
+    rows = sorted(found.items(), key=lambda row: -len(row[1]))
+    return _shown([f"{len(names)} ({_named(names)}): {problem}" for problem, names in rows])
+
+
+def _steered(domains: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
+    return [
+        f"{domain['domain']} is steered to {domain['steered_to']}"
+        + (
+            f", past {_named(domain['outranking'])}"
+            if domain["outranking"]
+            else ", without a reason any more: unsteer it"
+        )
+        for domain in domains
+        if domain["steered_to"]
+    ]
