@@ -8,11 +8,12 @@ import dns.name
 import dns.rdataclass
 import dns.rdatatype
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.update import Edit, Wish, plan, update_message
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.zone import RecordSet
-from hypothesis import given
-from hypothesis import strategies as st
 
 DOMAIN = "corp.example.com"
 

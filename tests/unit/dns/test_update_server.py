@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import dns.name
 import dns.tsig
 import pytest
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import parse_nameserver
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.update import Outcome, Updater, Wish
