@@ -54,9 +54,10 @@ options:
     type: bool
     default: false
   zone_transfer_timeout:
-    description: Seconds for the transfer of one zone from one server.
+    description:
+      - Seconds for the transfer of one zone from one server. It takes about a second for every 10,000 records.
     type: float
-    default: 60.0
+    default: 120.0
   tsig_name:
     description: The name of the TSIG key that a zone transfer is signed with, where its server asks for one.
     type: str

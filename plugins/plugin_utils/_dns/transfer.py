@@ -21,6 +21,7 @@ try:
     import dns.name
     import dns.rcode
     import dns.rdatatype
+    import dns.tsig
     import dns.xfr
 except ImportError:  # query.DNSPYTHON_IMPORT_ERROR tells the plugins
     pass
@@ -51,7 +52,7 @@ class Transfer:
 
 
 def find_domains(
-    zones: Iterable[str], options: QueryOptions, lifetime: float = 60.0, key: Key | None = None
+    zones: Iterable[str], options: QueryOptions, lifetime: float = 120.0, key: Key | None = None
 ) -> tuple[Transfer, ...]:
     """Have all zones transferred at once and return what each told, in the order of the zones.
 
@@ -121,6 +122,8 @@ class _Finder:
             )
         except dns.xfr.TransferError as error:
             return _refusal(server, error.rcode)
+        except dns.tsig.PeerError as error:
+            return f"{server} does not take the key of the transfer ({error})"
         except (dns.exception.Timeout, asyncio.TimeoutError):
             return f"{server} did not transfer it in time"
         except dns.exception.DNSException as error:
