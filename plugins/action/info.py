@@ -26,6 +26,8 @@ class ActionModule(KmsAction):
             firewall=args["firewall"],
             events=tuple(args["event_codes"]) if args["events"] else (),
             event_hours=args["event_hours"],
+            events_of_hosts=args["events_of"] == "kms_hosts",
+            srv_values=args["srv_records"],
         )
         return needs, lambda machine: Plan()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.dns_server import SrvValue
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import Event
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import FirewallRule
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import OperatingSystem
@@ -142,6 +143,8 @@ class Machine:
     firewall_rules: tuple[FirewallRule, ...] | None = None
     search_domains: tuple[str, ...] | None = None
     events: tuple[Event, ...] | None = None
+    #: The SRV values of KMS in the zones of a DNS server, each with its domain.
+    srv_values: tuple[tuple[str, SrvValue], ...] | None = None
 
     @property
     def version(self) -> str:

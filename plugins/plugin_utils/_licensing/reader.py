@@ -12,6 +12,7 @@ import dataclasses
 import datetime
 import typing as t
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.dns_server import DnsServer
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import Event, EventLog
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import Firewall
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import (
@@ -58,6 +59,10 @@ class Needs:
     #: Events of these codes, so many hours back.
     events: tuple[int, ...] = ()
     event_hours: float = 48.0
+    #: Read events only of a machine that has a KMS host key.
+    events_of_hosts: bool = False
+    #: The SRV values of KMS that this machine holds as a DNS server.
+    srv_values: bool = False
 
 
 class Reader:
@@ -76,17 +81,20 @@ class Reader:
                 " 2008 R2: its licensing classes lack what is needed. Upgrade it, or manage it with its own slmgr.vbs."
             )
         registry = Registry(self._cim)
+        products = self.products()
+        with_events = needs.events and (not needs.events_of_hosts or any(item.is_kms_host for item in products))
         has_firewall_classes = system.build >= WINDOWS_8_BUILD
         return Machine(
             operating_system=system,
             service=self.service(system),
-            products=self.products(),
+            products=products,
             fqdn=read_fqdn(self._cim) if needs.fqdn else None,
             publish_list=parse_list(registry.get(PUBLISH_LIST) or ()) if needs.publish_list else None,
             registry={value: registry.get(value) for value in needs.registry},
             firewall_rules=Firewall(self._cim).rules() if needs.firewall and has_firewall_classes else None,
             search_domains=read_search_domains(self._cim) if needs.search_domains else None,
-            events=self._events(needs.events, needs.event_hours, system) if needs.events else None,
+            events=self._events(needs.events, needs.event_hours, system) if with_events else None,
+            srv_values=DnsServer(self._cim).kms_values() if needs.srv_values else None,
         )
 
     def service(self, system: OperatingSystem) -> Instance:

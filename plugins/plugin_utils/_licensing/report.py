@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.dns_server import SrvValue
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import Event
 
 from .channels import activation_type_enabled, activation_type_used, license_status_name
@@ -64,6 +65,7 @@ def report(machine: Machine) -> dict[str, t.Any]:
         "firewall": None if machine.firewall_rules is None else [str(rule) for rule in machine.firewall_rules],
         "search_domains": None if machine.search_domains is None else list(machine.search_domains),
         "events": None if machine.events is None else [_event(event) for event in machine.events],
+        "srv_records": None if machine.srv_values is None else [_srv_record(*item) for item in machine.srv_values],
         "products": [_product(product) for product in machine.products],
     }
 
@@ -115,6 +117,17 @@ def _interval(machine: Machine, option: str) -> int | None:
 
 def _event(event: Event) -> dict[str, t.Any]:
     return {"code": event.code, "log": event.log, "time": _date(event.time), "fields": list(event.fields)}
+
+
+def _srv_record(domain: str, value: SrvValue) -> dict[str, t.Any]:
+    return {
+        "domain": domain,
+        "target": value.target.rstrip(".").lower(),
+        "port": value.port,
+        "priority": value.priority,
+        "weight": value.weight,
+        "ttl": value.ttl,
+    }
 
 
 def _date(value: t.Any) -> str | None:

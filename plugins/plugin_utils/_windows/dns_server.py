@@ -25,6 +25,7 @@ SRV_RECORD = CimClass(
 SOA_RECORD = CimClass(namespace=_NAMESPACE, name="MicrosoftDNS_SOAType", types=_RECORD, keys=_KEYS)
 
 _INTERNET = 1  # RecordClass IN
+_KMS_OWNER = "_vlmcs._tcp."
 
 #: WBEM_E_NOT_FOUND and WBEM_E_ALREADY_EXISTS, DNS_ERROR_RECORD_DOES_NOT_EXIST and DNS_ERROR_RECORD_ALREADY_EXISTS:
 #: somebody else was faster (wbemcli.h, winerror.h).
@@ -66,8 +67,7 @@ class DnsServer:
         above = [".".join(labels[number:]) for number in range(len(labels))]
         names = " or ".join(f"OwnerName = {_quoted(name)}" for name in above)
         rows = self._cim.query(SOA_RECORD, f"select * from {SOA_RECORD.name} where {names}")
-        # Names that the server has looked up for others stand in containers such as "..Cache".
-        own = [row for row in rows if not str(row["ContainerName"]).startswith("..")]
+        own = [row for row in rows if not _is_foreign(row)]
         found = max(own, key=lambda row: len(_plain(row["OwnerName"])), default=None)
         return None if found is None else Zone(_plain(found["ContainerName"]), str(found["DnsServerName"]))
 
@@ -75,6 +75,19 @@ class DnsServer:
         """The SRV values of a name."""
         where = f"ContainerName = {_quoted(zone)} and OwnerName = {_quoted(owner)}"
         return tuple(map(_value, self._cim.query(SRV_RECORD, f"select * from {SRV_RECORD.name} where {where}")))
+
+    def kms_values(self) -> tuple[tuple[str, SrvValue], ...]:
+        """The SRV values of KMS in all zones that the server holds itself, each with the domain that it is for.
+
+        One question for all zones. In LIKE an underscore stands for any character, so the names are looked at again.
+        """
+        wql = f"select * from {SRV_RECORD.name} where OwnerName like '{_KMS_OWNER}%'"
+        rows = [row for row in self._cim.query(SRV_RECORD, wql) if not _is_foreign(row)]
+        return tuple(
+            (_plain(row["OwnerName"]).removeprefix(_KMS_OWNER), _value(row))
+            for row in rows
+            if _plain(row["OwnerName"]).startswith(_KMS_OWNER)
+        )
 
     def create(self, zone: Zone, owner: str, value: SrvValue) -> None:
         """Add a value. It is static: scavenging never takes it away."""
@@ -94,6 +107,11 @@ class DnsServer:
     def delete(self, value: SrvValue) -> None:
         """Remove a value."""
         self._cim.delete(SRV_RECORD, value.selectors)
+
+
+def _is_foreign(row: Instance) -> bool:
+    """Whether the server has only looked it up for others: such names stand in containers such as "..Cache"."""
+    return str(row["ContainerName"]).startswith("..")
 
 
 def _value(row: Instance) -> SrvValue:
