@@ -204,4 +204,4 @@ def test_the_search_list_may_be_separated_in_either_way() -> None:
 
 
 def test_the_classes_name_their_keys() -> None:
-    assert SERVICE.keys == ("Name",) and LOG_EVENT.resource_uri.endswith("/root/cimv2/Win32_NTLogEvent")
+    assert SERVICE.keys == ("Name",) and LOG_EVENT.resource_uri.endswith("cimv2/Win32_NTLogEvent")
