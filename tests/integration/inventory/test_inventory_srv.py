@@ -9,9 +9,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import dns.query
+import dns.tsig
+import dns.update
 import pytest
 import yaml
 from integration.kit import environment, program
+from integration.srv_record.servers import KEY_NAME, KEY_SECRET, Named, missing
 from unit.dns.loopback_dns import running, zones
 
 CORP = (
@@ -136,3 +140,30 @@ def test_no_useful_answer_at_all_fails_and_names_the_server(source: Path) -> Non
     assert done.returncode != 0
     told = " ".join(done.stderr.split())
     assert f"broken.example.org: {server.entry} refused to answer (REFUSED)" in told
+
+
+@pytest.mark.skipif(bool(missing("named")), reason=missing("named"))
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ({"tsig_name": KEY_NAME, "tsig_secret": KEY_SECRET}, ""),
+        ({"tsig_name": KEY_NAME, "tsig_secret": "YW5vdGhlcg=="}, "does not take the key"),
+        ({}, "refused the transfer"),
+    ],
+    ids=["right", "wrong", "none"],
+)
+def test_bind_transfers_its_zone_to_who_has_the_key(source: Path, key: dict[str, str], told: str) -> None:
+    rights = f'allow-update {{ key "{KEY_NAME}"; }}; allow-transfer {{ key "{KEY_NAME}"; }};'
+    with Named(source.parent, {"corp.example.com": rights}) as server:
+        update = dns.update.UpdateMessage("corp.example.com", keyring=dns.tsig.Key(f"{KEY_NAME}.", KEY_SECRET))
+        update.add("_vlmcs._tcp", 600, "SRV", "10 100 1688 kms1")
+        update.add("_vlmcs._tcp.lab", 600, "SRV", "0 0 1688 web07")
+        dns.query.tcp(update, "127.0.0.1", port=server.port, timeout=10)
+        configure(source, server.entry, domains=["corp.example.com"], zone_transfer=True, **key)
+        done = run(source, "ansible-inventory", "--list")
+    assert done.returncode == 0, done.stderr
+    found = plain(json.loads(done.stdout))
+    assert ("kms_domain_lab_corp_example_com" in found) is not bool(told)
+    assert told in " ".join(done.stderr.split())
+    assert found["kms_stale"]["hosts"] == sorted(found["_meta"]["hostvars"])
+    assert all(secret not in done.stdout + done.stderr for secret in (KEY_SECRET, "YW5vdGhlcg=="))
