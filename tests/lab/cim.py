@@ -9,6 +9,7 @@ The WS-Management server (``lab.wsman``) knows nothing of Windows licensing, and
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing as t
 
 #: Values as the machines hold them: datetimes are ``datetime.datetime`` with a time zone, arrays are lists.
@@ -53,6 +54,11 @@ class CimClass:
     @property
     def keys(self) -> tuple[Property, ...]:
         return tuple(prop for prop in self.properties if prop.key)
+
+    @functools.cached_property
+    def alphabetical(self) -> tuple[Property, ...]:
+        """The properties in the order of their names, whatever their case."""
+        return tuple(sorted(self.properties, key=lambda prop: prop.name.lower()))
 
     def find_property(self, name: str) -> Property | None:
         """The property of that name; CIM names are not case-sensitive."""

@@ -58,7 +58,7 @@ class Stats:
         self.operations[name] = self.operations.get(name, 0) + 1
 
     def note_invoke(self, call: Call) -> None:
-        self.invokes.append(dataclasses.asdict(call))
+        self.invokes.append(dict(vars(call)))
 
     def reset(self) -> None:
         """Everything to nothing."""

@@ -14,14 +14,20 @@ from lab.windows.providers.base import Provider
 if t.TYPE_CHECKING:
     from lab.windows.machine import Machine
 
+_NONE: frozenset[str] = frozenset()
+_DNS_SERVER = frozenset({"dns_server"})
+
 
 class MachineRepository:
     """``lab.cim.Repository`` of one machine."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._features = frozenset({"dns_server"} if machine.dns_server is not None else ())
-        self._catalogue = schema.catalogue(machine.generation.build, self._features)
+
+    @property
+    def _features(self) -> frozenset[str]:
+        """The roles that bring classes of their own."""
+        return _DNS_SERVER if self._machine.dns_server is not None else _NONE
 
     def _provider(self, cim_class: cim.CimClass) -> Provider:
         return PROVIDERS[cim_class.name](self._machine, cim_class)
@@ -30,7 +36,8 @@ class MachineRepository:
         return schema.has_namespace(namespace, self._machine.generation.build, self._features)
 
     def find_class(self, namespace: str, name: str) -> cim.CimClass | None:
-        return self._catalogue.get((namespace.replace("\\", "/").lower(), name.lower()))
+        catalogue = schema.catalogue(self._machine.generation.build, self._features)
+        return catalogue.get((namespace.replace("\\", "/").lower(), name.lower()))
 
     def instances(self, cim_class: cim.CimClass) -> t.Sequence[cim.Instance]:
         return self._provider(cim_class).instances()

@@ -353,6 +353,7 @@ _STANDARD: dict[str, tuple[str, _Handler]] = {
 }
 
 
+@functools.lru_cache(maxsize=1024)
 def _split_uri(uri: str) -> Target | None:
     if not uri.lower().startswith(names.WMI_URI.lower()):
         return None

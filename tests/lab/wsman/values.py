@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
 import re
 import typing as t
 from xml.etree import ElementTree as ET
@@ -161,17 +160,12 @@ def class_uri(cim_class: CimClass) -> str:
     return f"{names.WMI_URI}{cim_class.namespace}/{cim_class.name}"
 
 
-@functools.lru_cache(maxsize=1024)
-def _alphabetical(properties: tuple[Property, ...]) -> tuple[Property, ...]:
-    return tuple(sorted(properties, key=lambda prop: prop.name.lower()))
-
-
 def instance_xml(instance: Instance, precise: bool = False) -> str:
     """A whole instance, properties in alphabetical order whatever their case."""
     cim_class, values = instance.cim_class, instance.values
     name = cim_class.name
     inner = "".join(
-        to_xml(prop, values.get(prop.name), precise=precise) for prop in _alphabetical(cim_class.properties)
+        to_xml(prop, values.get(prop.name), precise=precise) for prop in cim_class.alphabetical
     )
     return (
         f'<p:{name} xmlns:xsi="{names.XSI}" xmlns:p="{class_uri(cim_class)}" xmlns:cim="{names.CIM}"'
@@ -183,7 +177,7 @@ def fragment_xml(instance: Instance, columns: t.Collection[str]) -> str:
     """Some properties of an instance, by lower-case name: without a namespace, alphabetical, as Windows does."""
     inner = "".join(
         to_xml(prop, instance.values.get(prop.name), prefix="", cim="")
-        for prop in _alphabetical(instance.cim_class.properties)
+        for prop in instance.cim_class.alphabetical
         if prop.name.lower() in columns
     )
     return f'<w:XmlFragment xmlns:xsi="{names.XSI}" xmlns:w="{names.WSMAN}">{inner}</w:XmlFragment>'
