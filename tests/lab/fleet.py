@@ -154,7 +154,9 @@ class Fleet:
 
     @staticmethod
     def _make_zone(server: DnsServer, origin: str, options: dict[str, t.Any]) -> None:
-        _known(f"zone {origin}", options, {"policy", "tsig", "allow_transfer", "minimum", "records", "failures"})
+        _known(
+            f"zone {origin}", options, {"policy", "tsig", "admins", "allow_transfer", "minimum", "records", "failures"}
+        )
         records, failures = options.pop("records", ()), options.pop("failures", {})
         zone: Zone = server.add_zone(origin, **options)
         for record in records:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import struct
 import typing as t
 
@@ -15,6 +16,7 @@ import dns.message
 import dns.name
 import dns.opcode
 import dns.rcode
+import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
@@ -25,6 +27,8 @@ import dns.update
 from lab.dns.zone import UpdateRefused, Zone
 
 _PLAIN_UDP_SIZE = 512
+_LARGEST = 65535
+_TRANSFER_RECORDS = 500
 
 
 class DnsServer:
@@ -94,10 +98,11 @@ class DnsServer:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 (length,) = struct.unpack("!H", await reader.readexactly(2))
-                answer = self.process(await reader.readexactly(length), source, tcp=True)
-                if answer is None:
+                answers = self.answers(await reader.readexactly(length), source, tcp=True)
+                if not answers:
                     break
-                writer.write(struct.pack("!H", len(answer)) + answer)
+                for answer in answers:
+                    writer.write(struct.pack("!H", len(answer)) + answer)
                 await writer.drain()
         self._connections.discard(writer)
         writer.close()
@@ -105,20 +110,29 @@ class DnsServer:
     # -- messages
 
     def process(self, wire: bytes, source: str, tcp: bool = False) -> bytes | None:
-        """Answer one message in wire form; None means that the server stays silent."""
+        """Answer one message in wire form by one; None means that the server stays silent."""
+        return next(iter(self.answers(wire, source, tcp)), None)
+
+    def answers(self, wire: bytes, source: str, tcp: bool = False) -> list[bytes]:
+        """As ``process``; a zone transfer may take several messages."""
         try:
             request = dns.message.from_wire(wire, keyring=self.keyring)
         except (dns.message.UnknownTSIGKey, dns.tsig.BadSignature, dns.tsig.BadTime):
             return _bare_answer(wire, dns.rcode.NOTAUTH)
         except dns.exception.DNSException:
             return _bare_answer(wire, dns.rcode.FORMERR)
+        if request.opcode() == dns.opcode.QUERY and any(q.rdtype == dns.rdatatype.AXFR for q in request.question):
+            return _to_wires(self._transfer(request, source, tcp))
+        response = self.answer(request, source, tcp)
+        return [] if response is None else [_to_wire(request, response, tcp)]
+
+    def answer(self, request: dns.message.Message, source: str, tcp: bool) -> dns.message.Message | None:
+        """Answer anything but a zone transfer; None means that the server stays silent."""
         if request.opcode() == dns.opcode.UPDATE:
-            response = self._answer_update(t.cast("dns.update.UpdateMessage", request), source)
-        elif request.opcode() == dns.opcode.QUERY and len(request.question) == 1:
-            response = self._answer_query(request, tcp)
-        else:
-            response = _respond(request, dns.rcode.NOTIMP)
-        return None if response is None else _to_wire(request, response, tcp)
+            return self._answer_update(t.cast("dns.update.UpdateMessage", request), source)
+        if request.opcode() == dns.opcode.QUERY and len(request.question) == 1:
+            return self._answer_query(request, tcp)
+        return _respond(request, dns.rcode.NOTIMP)
 
     def _answer_update(self, request: dns.update.UpdateMessage, source: str) -> dns.message.Message | None:
         self.updates += 1
@@ -132,9 +146,8 @@ class DnsServer:
             return None
         if failure in _FAILURE_CODES:
             return _respond(request, _FAILURE_CODES[failure])
-        key = request.keyname.to_text(omit_final_dot=True) if request.had_tsig and request.keyname else ""
         try:
-            zone.update(request, source, key)
+            zone.update(request, source, _key_of(request))
         except UpdateRefused as refusal:
             return _respond(request, refusal.rcode)
         return _respond(request, dns.rcode.NOERROR)
@@ -154,8 +167,6 @@ class DnsServer:
             response = _respond(request, dns.rcode.NOERROR)
             response.flags |= dns.flags.TC
             return response
-        if question.rdtype == dns.rdatatype.AXFR:
-            return self._transfer(request, zone, tcp)
         return self._resolve(request, zone)
 
     def _resolve(self, request: dns.message.Message, zone: Zone) -> dns.message.Message:
@@ -183,23 +194,33 @@ class DnsServer:
     def _add_addresses(self, response: dns.message.Message, answer: dns.rrset.RRset) -> None:
         if answer.rdtype != dns.rdatatype.SRV:
             return
-        for rdata in answer:
-            zone = self.zone_for(rdata.target)
-            addresses = zone.find(rdata.target, dns.rdatatype.A) if zone else None
-            if addresses is not None and addresses not in response.additional:
+        for target in dict.fromkeys(rdata.target for rdata in answer):
+            zone = self.zone_for(target)
+            addresses = zone.find(target, dns.rdatatype.A) if zone else None
+            if addresses is not None:
                 response.additional.append(addresses)
 
-    @staticmethod
-    def _transfer(request: dns.message.Message, zone: Zone, tcp: bool) -> dns.message.Message:
-        """A zone transfer in one message, where the zone allows it (RFC 5936)."""
-        if not (tcp and zone.allow_transfer and request.question[0].name == zone.origin):
-            return _respond(request, dns.rcode.REFUSED)
-        response = _respond(request, dns.rcode.NOERROR)
-        response.flags |= dns.flags.AA
-        soa = zone.find(zone.origin, dns.rdatatype.SOA)
-        others = [rrset for rrset in zone.all_rrsets() if rrset.rdtype != dns.rdatatype.SOA]
-        response.answer = [rrset for rrset in (soa, *others, soa) if rrset is not None]
-        return response
+    def _transfer(self, request: dns.message.Message, source: str, tcp: bool) -> list[dns.message.Message]:
+        """A zone transfer, where the zone allows it to the address or the key that asks (RFC 5936)."""
+        self.queries += 1
+        zone = self.zones.get(request.question[0].name)
+        if zone is None:
+            return [_respond(request, dns.rcode.NOTAUTH)]
+        failure = zone.failure_of(zone.origin)
+        if failure == "timeout":
+            return []
+        if not tcp or failure or not zone.may_transfer(source, _key_of(request)):
+            return [_respond(request, _FAILURE_CODES.get(failure, dns.rcode.REFUSED))]
+        records = list(zone.records())
+        messages = []
+        for start in range(0, len(records), _TRANSFER_RECORDS):
+            response = _respond(request, dns.rcode.NOERROR)
+            response.flags |= dns.flags.AA
+            response.answer = _rrsets(records[start : start + _TRANSFER_RECORDS])
+            if start:
+                response.question = []
+            messages.append(response)
+        return messages
 
 
 _FAILURE_CODES = {"servfail": dns.rcode.SERVFAIL, "refused": dns.rcode.REFUSED}
@@ -226,20 +247,47 @@ def _respond(request: dns.message.Message, rcode: dns.rcode.Rcode) -> dns.messag
 
 
 def _to_wire(request: dns.message.Message, response: dns.message.Message, tcp: bool) -> bytes:
-    """The answer in wire form; over UDP what does not fit leaves an empty, truncated answer."""
-    wire = response.to_wire(max_size=65535)
+    """The answer in wire form, without its additional part where that is too much (RFC 2181, 9).
+
+    What does not fit all the same leaves an empty, truncated answer.
+    """
     limit = max(request.payload, _PLAIN_UDP_SIZE) if request.edns >= 0 else _PLAIN_UDP_SIZE
-    if tcp or len(wire) <= limit:
-        return wire
+    for additional in (response.additional, []):
+        response.additional = additional
+        with contextlib.suppress(dns.exception.TooBig):
+            return response.to_wire(max_size=_LARGEST if tcp else limit)
     short = _respond(request, response.rcode())
     short.flags |= response.flags & dns.flags.AA | dns.flags.TC
     return short.to_wire()
 
 
-def _bare_answer(wire: bytes, rcode: dns.rcode.Rcode) -> bytes | None:
+def _to_wires(messages: list[dns.message.Message]) -> list[bytes]:
+    """The messages of one answer, each signed on from the one before it (RFC 8945, 5.3.1)."""
+    wires, context = [], None
+    for message in messages:
+        wires.append(message.to_wire(max_size=_LARGEST, multi=len(messages) > 1, tsig_ctx=context))
+        context = message.tsig_ctx
+    return wires
+
+
+def _rrsets(records: list[tuple[dns.name.Name, int, dns.rdata.Rdata]]) -> list[dns.rrset.RRset]:
+    """The records with those of one name and type that follow each other put together."""
+    grouped = itertools.groupby(records, key=lambda record: (record[0], record[1], record[2].rdtype))
+    return [
+        dns.rrset.from_rdata_list(name, ttl, [rdata for _name, _ttl, rdata in group])
+        for (name, ttl, _type), group in grouped
+    ]
+
+
+def _key_of(request: dns.message.Message) -> str:
+    """The name of the TSIG key that a message is signed with."""
+    return request.keyname.to_text(omit_final_dot=True) if request.had_tsig and request.keyname else ""
+
+
+def _bare_answer(wire: bytes, rcode: dns.rcode.Rcode) -> list[bytes]:
     """An answer to a message that could not be read: its header with the answer bit and the code."""
     if len(wire) < 12:
-        return None
+        return []
     flags = struct.unpack("!H", wire[2:4])[0]
     flags = (flags & 0x7900) | 0x8000 | int(rcode)
-    return wire[:2] + struct.pack("!H", flags) + bytes(8)
+    return [wire[:2] + struct.pack("!H", flags) + bytes(8)]

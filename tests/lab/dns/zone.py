@@ -44,12 +44,17 @@ class UpdateRefused(Exception):
 
 @dataclasses.dataclass
 class Zone:
-    """An authoritative zone. ``tsig`` names the only key that may update, ``owners`` who owns which name."""
+    """An authoritative zone.
+
+    ``tsig`` names the only key that may update, ``owners`` who owns which name, ``admins`` the keys to which ownership
+    is no bar. ``allow_transfer`` is for all (True), for none, or for the addresses and keys that it lists.
+    """
 
     origin: dns.name.Name
     policy: str = OPEN
     tsig: str = ""
-    allow_transfer: bool = False
+    allow_transfer: bool | t.Collection[str] = False
+    admins: t.Collection[str] = ()
     minimum: int = 3600
     serial: int = 1
     #: Rises with everything that happens to the records.
@@ -126,6 +131,23 @@ class Zone:
             for rdataset in node.values():
                 yield dns.rrset.from_rdata_list(name, rdataset.ttl, list(rdataset))
 
+    def records(self) -> t.Iterator[tuple[dns.name.Name, int, dns.rdata.Rdata]]:
+        """Name, TTL and data of every record as a transfer sends them: the SOA first and again at the end."""
+        (soa,) = self._nodes[self.origin][dns.rdatatype.SOA]
+        first = (self.origin, _TTL, soa)
+        yield first
+        for name, node in self._nodes.items():
+            for kind, rdataset in node.items():
+                if kind != dns.rdatatype.SOA:
+                    yield from ((name, rdataset.ttl, rdata) for rdata in rdataset)
+        yield first
+
+    def may_transfer(self, source: str, key: str) -> bool:
+        """Whether an address, or who signs with a key, may have the whole zone."""
+        if isinstance(self.allow_transfer, bool):
+            return self.allow_transfer
+        return source in self.allow_transfer or key in self.allow_transfer
+
     def failure_of(self, name: dns.name.Name) -> str:
         """The failure laid on a name, or on the whole zone."""
         return self.failures.get(name, self.failures.get(self.origin, ""))
@@ -158,7 +180,11 @@ class Zone:
             raise UpdateRefused(dns.rcode.REFUSED)
         if self.tsig and key != self.tsig:
             raise UpdateRefused(dns.rcode.REFUSED)
-        if self.policy == SECURE and any(self.owners.get(name, key or source) != (key or source) for name in names):
+        if (
+            self.policy == SECURE
+            and key not in self.admins
+            and any(self.owners.get(name, key or source) != (key or source) for name in names)
+        ):
             raise UpdateRefused(dns.rcode.REFUSED)
 
     def _require(self, rrset: dns.rrset.RRset) -> None:

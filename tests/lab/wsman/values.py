@@ -164,9 +164,7 @@ def instance_xml(instance: Instance, precise: bool = False) -> str:
     """A whole instance, properties in alphabetical order whatever their case."""
     cim_class, values = instance.cim_class, instance.values
     name = cim_class.name
-    inner = "".join(
-        to_xml(prop, values.get(prop.name), precise=precise) for prop in cim_class.alphabetical
-    )
+    inner = "".join(to_xml(prop, values.get(prop.name), precise=precise) for prop in cim_class.alphabetical)
     return (
         f'<p:{name} xmlns:xsi="{names.XSI}" xmlns:p="{class_uri(cim_class)}" xmlns:cim="{names.CIM}"'
         f' xsi:type="p:{name}_Type">{inner}</p:{name}>'
