@@ -5,58 +5,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import wraps
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible.errors import AnsibleFilterError
-
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import (
+    READ,
+    Filter,
+    fleet_filter,
+    reading,
+)
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import role_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import problems, rounds, verdict
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import VARIABLES, DeclaredHost, declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import judge_records
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.finding import Kind, Severity, lines, soften
-from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import Reading, reading_of
-
-try:
-    from ansible.utils.unsafe_proxy import wrap_var
-except ImportError:  # where text is no template unless it is tagged as one, nothing needs wrapping
-
-    def wrap_var(value: Any) -> Any:
-        """Return the value."""
-        return value
-
 
 # What the roles keep of each machine during a run.
 DECLARED = "_kms_host_declared"
-READ = "_kms_verify_read"
 RESULTS = ("_kms_host_result", "_kms_client_result")
 CLIENT_RESULT = "_kms_client_result"
 
-_Filter = Callable[..., Any]
 
-
-def _filter(function: _Filter) -> _Filter:
-    """Make a filter of a function: a ValueError is the user's, and text from machines or DNS is never a template."""
-
-    @wraps(function)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return wrap_var(function(*args, **kwargs))
-        except ValueError as error:
-            raise AnsibleFilterError(f"fleetops.kms.{function.__name__}: {error}") from error
-
-    return run
-
-
-@_filter
+@fleet_filter
 def declared_host(variables: Mapping[str, Any], name: str, fqdn: str | None = None) -> dict[str, Any]:
     """Return what the variables of the role kms_host declare of one host."""
     return declare(name, variables, fqdn).as_dict()
 
 
-@_filter
+@fleet_filter
 def declared_hosts(hostvars: Mapping[str, Any], names: Iterable[str]) -> list[dict[str, Any]]:
     """Return what the inventory declares of hosts."""
     return [_declared(hostvars, name).as_dict() for name in names]
@@ -77,7 +54,7 @@ def _part(result: Any, name: str) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-@_filter
+@fleet_filter
 def input_check(hostvars: Mapping[str, Any], hosts: Sequence[str], clients: Sequence[str]) -> dict[str, list[str]]:
     """Return what is wrong with the input of hosts and clients, and what is worth saying."""
     found: list[str] = []
@@ -93,7 +70,7 @@ def input_check(hostvars: Mapping[str, Any], hosts: Sequence[str], clients: Sequ
     return {"problems": found, "notes": notes}
 
 
-@_filter
+@fleet_filter
 def record_findings(
     records: Any, declared: Sequence[Mapping[str, Any]], deployed: Iterable[str], changing: Iterable[str] = ()
 ) -> dict[str, list[str]]:
@@ -106,20 +83,16 @@ def record_findings(
     return {"waiting": lines(waiting), "other": lines([item for item in found if item not in waiting])}
 
 
-@_filter
+@fleet_filter
 def domains_to_ask(
     declared: Sequence[Mapping[str, Any]], hostvars: Mapping[str, Any], clients: Iterable[str]
 ) -> list[str]:
     """Return the domains whose records matter to the hosts and clients."""
     hosts = [DeclaredHost.from_dict(item) for item in declared]
-    return verdict.domains_to_ask(hosts, (_reading(hostvars, name) for name in clients))
+    return verdict.domains_to_ask(hosts, (reading(hostvars, name) for name in clients))
 
 
-def _reading(hostvars: Mapping[str, Any], name: str) -> Reading:
-    return reading_of(name, hostvars[name].get(READ))
-
-
-@_filter
+@fleet_filter
 def host_endpoints(records: Any, declared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return where to reach each host: at the addresses of its name, or by its name."""
     addresses: dict[str, list[str]] = {}
@@ -133,7 +106,7 @@ def host_endpoints(records: Any, declared: Sequence[Mapping[str, Any]]) -> list[
     ]
 
 
-@_filter
+@fleet_filter
 def findings(
     hostvars: Mapping[str, Any],
     declared: Sequence[Mapping[str, Any]],
@@ -147,8 +120,8 @@ def findings(
     hosts, clients = list(hosts), list(clients)
     fleet = verdict.Fleet(
         hosts=[DeclaredHost.from_dict(item) for item in declared],
-        readings={name: _reading(hostvars, name) for name in hosts},
-        clients=[_reading(hostvars, name) for name in clients],
+        readings={name: reading(hostvars, name) for name in hosts},
+        clients=[reading(hostvars, name) for name in clients],
         records=list(dict.fromkeys(records_of(records))),
         probes=probes,
         changing={name for name in (*hosts, *clients) if check_mode and _would_change(hostvars[name])},
@@ -161,7 +134,7 @@ def _would_change(variables: Mapping[str, Any]) -> bool:
     return any(bool((variables.get(name) or {}).get("changes")) for name in RESULTS)
 
 
-@_filter
+@fleet_filter
 def waiting_clients(
     hostvars: Mapping[str, Any], names: Iterable[str], before: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
@@ -183,7 +156,7 @@ def waiting_clients(
 class FilterModule:
     """Hand the filters to Ansible."""
 
-    def filters(self) -> dict[str, _Filter]:
+    def filters(self) -> dict[str, Filter]:
         """Return the filters by their names."""
         filters = (
             declared_host,

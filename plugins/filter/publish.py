@@ -16,7 +16,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish im
     format_entry,
     normalise,
 )
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import DEFAULT_PORT
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
 
 
 def _entries(publish: Any) -> tuple[PublishEntry, ...]:

@@ -10,7 +10,7 @@ name: srv
 author:
   - The fleetops.kms contributors (@fleetops)
 short_description: The machines that DNS names as KMS hosts
-version_added: 0.2.0
+version_added: 0.1.0
 description:
   - Asks DNS for the C(_vlmcs._tcp) SRV records by which Windows clients find their KMS host, for many domains at once,
     and makes a host of each target. A target that several domains name is one host.

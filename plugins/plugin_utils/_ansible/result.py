@@ -143,9 +143,7 @@ def _advice(failure: Failure, hresult: int | None, session: Session | None) -> s
 
 def _is_windows_host_key(step: object) -> bool:
     return (
-        isinstance(step, InstallKey)
-        and step.expected is Channel.KMS_HOST
-        and step.application is Application.WINDOWS
+        isinstance(step, InstallKey) and step.expected is Channel.KMS_HOST and step.application is Application.WINDOWS
     )
 
 

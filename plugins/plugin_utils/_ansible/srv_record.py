@@ -76,8 +76,9 @@ _UPDATE_OPTIONS = ("server", "tsig_name", "tsig_secret", "gss_tsig", "gss_princi
 #: How often values of a Windows DNS server are planned anew because somebody else was faster.
 _MAX_ATTEMPTS = 8
 
-#: WBEM_E_INVALID_NAMESPACE, WBEM_E_INVALID_CLASS: Windows without the role of a DNS server.
-_NO_DNS_SERVER = frozenset({0x8004100E, 0x80041010})
+#: WBEM_E_INVALID_NAMESPACE, WBEM_E_INVALID_CLASS, and what WinRM makes of them (resource not found, filter not
+#: processed): Windows without the role of a DNS server.
+_NO_DNS_SERVER = frozenset({0x8004100E, 0x80041010, 0x80338000, 0x8033801A})
 
 _ADVICE = {
     "REFUSED": (
@@ -142,9 +143,10 @@ def check(args: dict[str, t.Any]) -> None:
         raise InvalidArguments("server: required for via rfc2136, a server that takes updates for the zone")
     if bool(args["tsig_name"]) != bool(args["tsig_secret"]):
         raise InvalidArguments("tsig_name and tsig_secret: give both, or none")
+    server = _server(args)
     if args["tsig_name"] and _wants_gss(args):
         raise InvalidArguments("tsig_name and gss_tsig: an update is signed in one way only")
-    if _wants_gss(args) and _server(args).address is not None:
+    if _wants_gss(args) and server.address is not None:
         raise InvalidArguments(
             "server: give its host name, not its address, for gss_tsig: Kerberos knows the server by name (DNS/<name>)"
         )

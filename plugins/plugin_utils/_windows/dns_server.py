@@ -27,9 +27,9 @@ SOA_RECORD = CimClass(namespace=_NAMESPACE, name="MicrosoftDNS_SOAType", types=_
 _INTERNET = 1  # RecordClass IN
 _KMS_OWNER = "_vlmcs._tcp."
 
-#: WBEM_E_NOT_FOUND and WBEM_E_ALREADY_EXISTS, DNS_ERROR_RECORD_DOES_NOT_EXIST and DNS_ERROR_RECORD_ALREADY_EXISTS:
-#: somebody else was faster (wbemcli.h, winerror.h).
-OVERTAKEN = frozenset({0x80041002, 0x80041019, 0x800725E5, 0x800725EF})
+#: WBEM_E_NOT_FOUND (and what WinRM makes of it), WBEM_E_ALREADY_EXISTS, DNS_ERROR_RECORD_DOES_NOT_EXIST and
+#: DNS_ERROR_RECORD_ALREADY_EXISTS: somebody else was faster (wbemcli.h, winerror.h, wsman.h).
+OVERTAKEN = frozenset({0x80041002, 0x80338000, 0x80041019, 0x800725E5, 0x800725EF})
 
 
 @dataclasses.dataclass(frozen=True)
