@@ -96,7 +96,10 @@ def test_an_unsigned_update_is_refused(ansible: Ansible, named: Named) -> None:
 
 
 def _write(port: int, number: int, barrier: t.Any, failures: t.Any) -> None:
-    """One controller of many: publishes its own host, ranks it anew, and takes an old value of it away."""
+    """One controller of many: publishes its own host, ranks it anew, and takes an old value of it away.
+
+    One host is ranked by all of them at once, each in its own way.
+    """
     import dns.name  # a process of its own
     import dns.tsig
 
@@ -108,12 +111,21 @@ def _write(port: int, number: int, barrier: t.Any, failures: t.Any) -> None:
     key = dns.tsig.Key(dns.name.from_text(KEY_NAME), KEY_SECRET, dns.tsig.HMAC_SHA256)
     server = ZoneServer(parse_nameserver(f"127.0.0.1:{port}"), key)
     zone = dns.name.from_text(DOMAIN)
-    steps = [(True, 1688, 0), (True, 1689, 0), (True, 1688, 10), (False, 1689, 0)]
-    for present, its_port, priority in steps:
-        record = SrvRecord(DOMAIN, f"kms{number}.{DOMAIN}", its_port, priority, 100)
+    own = f"kms{number}"
+    steps = [
+        (True, own, 1688, 0),
+        (True, own, 1689, 0),
+        (True, "shared", 1688, number),
+        (True, own, 1688, 10),
+        (True, "shared", 1688, 100 + number),
+        (False, own, 1689, 0),
+    ]
+    for present, host, its_port, priority in steps:
+        record = SrvRecord(DOMAIN, f"{host}.{DOMAIN}", its_port, priority, 100)
         barrier.wait(60)
         outcome = Updater(server, zone, Wish(record, present)).run(read(server, DOMAIN))
-        if outcome.failure is not None:
+        # Where all rank one host, the rank may be another's by the time it is read again.
+        if outcome.failure is not None and not (host == "shared" and outcome.failure.code == "NOT_SHOWN"):
             failures.put(f"kms{number}: {outcome.failure}")
 
 
@@ -129,7 +141,11 @@ def test_concurrent_writers_at_one_name_lose_nothing(named: Named) -> None:
         process.join(120)
     assert [process.exitcode for process in processes] == [0] * WRITERS
     assert failures.empty()
-    assert named.values(DOMAIN) == [f"10 100 1688 kms{number}.{DOMAIN}" for number in range(WRITERS)]
+    found = named.values(DOMAIN)
+    shared = [value for value in found if "shared" in value]
+    assert len(shared) == 1 and int(shared[0].split()[0]) >= 100
+    own = [f"10 100 1688 kms{number}.{DOMAIN}" for number in range(WRITERS)]
+    assert [value for value in found if value not in shared] == own
 
 
 def test_hosts_of_one_play_publish_at_one_name(ansible: Ansible, named: Named) -> None:

@@ -8,6 +8,7 @@ import typing as t
 
 import dns.name
 import dns.rdata
+import dns.rdataclass
 import dns.rdatatype
 import dns.update
 
@@ -82,11 +83,11 @@ class SrvRecordProvider(RecordProvider):
             raise CimError(WBEM_FAILED, "Generic failure")
         zone = self._zone(given["containername"])
         owner = dns.name.from_text(given["ownername"])
-        text = _text(given["priority"], given["weight"], given["port"], given["srvdomainname"])
-        if any(rdata.to_text() == text for rdata in zone.find(owner, self.rdtype) or ()):
+        new = _rdata(given["priority"], given["weight"], given["port"], given["srvdomainname"])
+        if new in (zone.find(owner, self.rdtype) or ()):
             raise CimError(RECORD_ALREADY_EXISTS, "DNS record already exists.")
         ttl = given["ttl"]
-        self._write(zone, lambda update: update.add(owner, _DEFAULT_TTL if ttl is None else ttl, "SRV", text))
+        self._write(zone, lambda update: update.add(owner, _DEFAULT_TTL if ttl is None else ttl, new))
 
     def do_modify(self, instance: Instance | None, **given: t.Any) -> None:
         assert instance is not None
@@ -94,21 +95,20 @@ class SrvRecordProvider(RecordProvider):
         names = {"ttl": "TTL", "priority": "Priority", "weight": "Weight", "port": "Port"}
         new = {key: old[name] if given[key] is None else given[key] for key, name in names.items()}
         target = given["srvdomainname"] or old["SRVDomainName"]
-        text = _text(new["priority"], new["weight"], new["port"], target)
+        rdata = _rdata(new["priority"], new["weight"], new["port"], target)
         owner = dns.name.from_text(str(old["OwnerName"]))
 
         def fill(update: dns.update.UpdateMessage) -> None:
-            update.delete(owner, "SRV", str(old["RecordData"]))
-            update.add(owner, new["ttl"], "SRV", text)
+            update.delete(owner, _parse(old["RecordData"]))
+            update.add(owner, new["ttl"], rdata)
 
         self._write(self._zone(old["ContainerName"]), fill)
 
     def delete(self, instance: Instance) -> None:
         values = instance.values
         owner = dns.name.from_text(str(values["OwnerName"]))
-        self._write(
-            self._zone(values["ContainerName"]), lambda update: update.delete(owner, "SRV", str(values["RecordData"]))
-        )
+        old = _parse(values["RecordData"])
+        self._write(self._zone(values["ContainerName"]), lambda update: update.delete(owner, old))
 
     def _zone(self, name: str | None) -> Zone:
         server = self.machine.dns_server
@@ -123,6 +123,10 @@ class SrvRecordProvider(RecordProvider):
         zone.administer(update, f"administrator of {self.machine.fqdn}")
 
 
-def _text(priority: int, weight: int, port: int, target: str) -> str:
-    """Data as the server would write it; a target without a final dot is a full name all the same."""
-    return f"{priority} {weight} {port} {target.rstrip('.')}."
+def _rdata(priority: int, weight: int, port: int, target: str) -> dns.rdata.Rdata:
+    """Data as the server keeps it; a target without a final dot is a full name all the same."""
+    return _parse(f"{priority} {weight} {port} {target.rstrip('.')}.")
+
+
+def _parse(text: t.Any) -> dns.rdata.Rdata:
+    return dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.SRV, str(text))
