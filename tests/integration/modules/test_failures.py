@@ -43,7 +43,8 @@ class Case:
     """A machine, the task that is run on it, what the task must say, and how it is put right.
 
     ``sent`` are the calls of a method that the machine must have seen in the first run. The second run has ``again``
-    in place of ``arguments`` and must end as ``then`` says, with a machine that shows ``shows``.
+    in place of ``arguments`` and must end as ``then`` says, with a machine that shows ``shows``. ``variables`` are for
+    the first run only, ``prepare`` and ``mend`` are commands of the lab in front of either run.
     """
 
     module: str
@@ -55,6 +56,8 @@ class Case:
     hresult: str | None = None
     sent: t.Mapping[str, int] = dataclasses.field(default_factory=dict)
     variables: Data = dataclasses.field(default_factory=dict)
+    connection: str = "winrm"
+    prepare: Commands = ()
     mend: Commands = CLEAR
     again: Data | None = None
     then: str = "ok"
@@ -97,7 +100,8 @@ CASES: dict[str, Case] = {
         {},
         ("credentials were refused", "ansible_password"),
         kind="unreachable",
-        variables={"ansible_connection": "psrp", "ansible_psrp_auth": "ntlm", "ansible_password": "wrong"},
+        connection="psrp",
+        variables={"ansible_password": "wrong"},
     ),
     "dead": Case("client", {}, ("no connection to", "refused", "ansible_port"), faulty("dead"), kind="unreachable"),
     "silent": Case(
@@ -259,6 +263,27 @@ CASES: dict[str, Case] = {
         again={"server": "", "host_caching": False},
         shows={"host_caching": False, "kms_server": None},
     ),
+    "died-before-the-start": Case(
+        "host",
+        HOST,
+        ("Starting the Software Protection service", "Changed before it failed: publish_list"),
+        {**MEMBER, "die_on_method": "StartService"},
+        kind="unreachable",
+        changed=("publish_list",),
+        sent={"InstallProductKey": 0},
+        mend=(("set_state", {"die_on_method": ""}), ("start_machine", {})),
+        shows={"role": "kms_host", "publish_list": ["corp.example.com, 10, 100"]},
+    ),
+    "disabled-service": Case(
+        "host",
+        HOST,
+        ("Starting the Software Protection service", "disabled"),
+        changed=("publish_list",),
+        sent={"InstallProductKey": 0},
+        prepare=(("set_state", {"service": "disabled"}),),
+        mend=(("set_state", {"service": "auto"}),),
+        shows={"role": "kms_host"},
+    ),
     "dropped-between": Case(
         "client",
         {"host_caching": False},
@@ -395,6 +420,25 @@ CASES: dict[str, Case] = {
     ),
 }
 
+#: What happens on the wire, happens to both libraries.
+ON_THE_WIRE = (
+    "dead",
+    "silent",
+    "too-large",
+    "doctype",
+    "oversize",
+    "half-answer",
+    "wrong-relates-to",
+    "not-xml",
+    "error-extended",
+    "lost-after-write",
+    "dropped-between",
+    "dropped-while-reading",
+    "slow-key",
+    "lost-activation",
+)
+CASES.update({f"{name}-psrp": dataclasses.replace(CASES[name], connection="psrp") for name in ON_THE_WIRE})
+
 #: Modules in the order of the playbook.
 MODULES = ("info", "client", "host")
 
@@ -408,7 +452,7 @@ def fleet() -> Data:
     return {
         "seed": 1,
         "keys": [
-            {"key": HOST_KEY, "kind": "csvlk", "product": "server-2022", "limit": 30},
+            {"key": HOST_KEY, "kind": "csvlk", "product": "server-2022", "limit": 50},
             {"key": EXHAUSTED_KEY, "kind": "csvlk", "product": "server-2022", "limit": 0},
             {"key": OFFICE_HOST_KEY, "kind": "csvlk", "product": "office-2021"},
             {"key": MAK_KEY, "kind": "mak", "limit": 50},
@@ -426,11 +470,15 @@ def full_name(name: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Story:
-    """Two runs of the same playbook, the first with all that is wrong; ``calls`` by machine and method."""
+    """Two runs of the same playbook, the first with all that is wrong.
+
+    ``calls`` by machine and method, ``refused`` logons by machine.
+    """
 
     first: Run
     second: Run
     calls: dict[str, dict[str, int]]
+    refused: dict[str, int]
     confirmed: Run
     totals: Data
     events: Run
@@ -441,7 +489,13 @@ def _inventory(variables: dict[str, Data], arguments: t.Callable[[Case], Data], 
     for name, case in CASES.items():
         own = {**variables[name], **(case.variables if wrong else {}), "kms_arguments": arguments(case)}
         groups[case.module][name] = own
-    return inventory(groups, ansible_winrm_connection_timeout=10)
+    return inventory(groups, ansible_winrm_connection_timeout=10, ansible_psrp_connection_timeout=10)
+
+
+def _command(lab: LabProcess, commands: t.Callable[[Case], Commands]) -> None:
+    for name, case in CASES.items():
+        for command, arguments in commands(case):
+            lab.call(command, machine=full_name(name), **arguments)
 
 
 def _calls(lab: LabProcess) -> dict[str, dict[str, int]]:
@@ -453,6 +507,11 @@ def _calls(lab: LabProcess) -> dict[str, dict[str, int]]:
     return found
 
 
+def _refused(lab: LabProcess) -> dict[str, int]:
+    machines = lab.stats()["machines"]
+    return {name.partition(".")[0]: stats["refused_authentications"] for name, stats in machines.items()}
+
+
 PLAYBOOK = [
     play(module, {"name": "work", f"fleetops.kms.{module}": {}, "args": "{{ kms_arguments }}"}) for module in MODULES
 ]
@@ -462,13 +521,13 @@ PLAYBOOK = [
 def story(ansible: Ansible) -> t.Iterator[Story]:
     with LabProcess(fleet()) as lab:
         lab.stop_machine("gone.dead.example.com")
-        variables = host_vars(lab)
+        ways = {connection: host_vars(lab, connection) for connection in ("winrm", "psrp")}
+        variables = {name: ways[case.connection][name] for name, case in CASES.items()}
+        _command(lab, lambda case: case.prepare)
         lab.reset_stats()
         first = ansible.playbook(PLAYBOOK, _inventory(variables, lambda case: case.arguments, wrong=True))
-        calls = _calls(lab)
-        for name, case in CASES.items():
-            for command, arguments in case.mend:
-                lab.call(command, machine=full_name(name), **arguments)
+        calls, refused = _calls(lab), _refused(lab)
+        _command(lab, lambda case: case.mend)
         again = _inventory(variables, lambda case: case.arguments if case.again is None else case.again, wrong=False)
         second = ansible.playbook(PLAYBOOK, again)
         exhausted = {**variables["exhausted-key"], "cid": _confirmation(lab, first)}
@@ -480,7 +539,7 @@ def story(ansible: Ansible) -> t.Iterator[Story]:
             [play("all", task("info", "info", {"events": True}))],
             inventory({"refused": {"refused-update": variables["refused-update"]}}),
         )
-        yield Story(first, second, calls, confirmed, lab.totals(), events)
+        yield Story(first, second, calls, refused, confirmed, lab.totals(), events)
 
 
 def _confirmation(lab: LabProcess, run: Run) -> str:
@@ -513,6 +572,12 @@ def test_the_first_run_says_what_is_wrong_and_what_was_changed(story: Story, nam
 def test_no_write_is_sent_twice(story: Story, name: str) -> None:
     case = CASES[name]
     assert {method: story.calls[name].get(method, 0) for method in case.sent} == dict(case.sent)
+
+
+@pytest.mark.parametrize("name", ["wrong-password", "wrong-password-psrp"])
+def test_a_wrong_password_is_tried_once(story: Story, name: str) -> None:
+    """Each try counts towards an account lockout."""
+    assert story.refused[name] == 1
 
 
 @pytest.mark.parametrize("name", CASES)

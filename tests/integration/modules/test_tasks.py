@@ -31,6 +31,7 @@ FLEET: Data = {
             "office": ["Professional Plus/2021", "Professional Plus/2024"],
             "keys": [{"key": key} for key in OFFICE.values()],
         },
+        "kms": {"windows": "server2022/ServerStandard", "updates": ["KB5034765"], "domain": "corp.example.com"},
         "pc": {"count": 6, "windows": "windows11/Professional", "domain": "corp.example.com"},
     },
 }
@@ -182,6 +183,54 @@ def test_every_machine_is_done_in_batches_and_with_any_number_of_forks(
         assert {row["kms"]["host_caching"] for row in results.values()} == {wanted}
         assert {row["kms"]["license_status_name"] for row in results.values()} == {"licensed"}
     assert lab.totals()["shells"] == 0
+
+
+def test_a_host_is_changed_step_by_step(ansible: Ansible, lab: LabProcess, machines: dict[str, Data]) -> None:
+    def step(name: str, arguments: Data) -> Data:
+        return task(name, "host", arguments)
+
+    run = ansible.playbook(
+        [
+            play(
+                "all",
+                step("silent", {"product_key": HOST_KEY, "dns_publishing": False, "listening_port": 1700}),
+                step("published", {"dns_publishing": True, "publish": [{"domain": "corp.example.com", "weight": 7}]}),
+                step("withheld", {"restart": "never", "renewal_interval": 1440, "listening_port": 1688}),
+                step("restarted", {"restart": "always"}),
+                step("opened", {"firewall": True}),
+                step("closed", {"firewall": False}),
+                step("refused", {"firewall": True, "listening_port": 1701}) | {"ignore_errors": True},
+                step("cleared", {"publish": []}),
+            )
+        ],
+        inventory({"machines": {"kms": machines["kms"]}}),
+    ).assert_ok()
+    said = {row["task"]: row["result"] for row in run.rows if row["kind"] != "stats"}
+    assert [row["setting"] for row in said["silent"]["changes"]] == [
+        "dns_publishing",
+        "listening_port",
+        "product_key",
+        "activated",
+    ]
+    assert said["silent"]["kms"]["listening_port"] == 1700
+    assert [row["setting"] for row in said["published"]["changes"]] == ["publish_list", "dns_publishing"]
+    assert said["withheld"]["restarted"] is False and said["withheld"]["restart_required"] is True
+    assert said["withheld"]["verified"] is None
+    assert said["restarted"]["restarted"] is True and said["restarted"]["changes"] == []
+    assert "enabled (Domain, Private)" in said["opened"]["changes"][0]["after"][0]
+    assert "disabled" in said["closed"]["changes"][0]["after"][0]
+    assert "1688" in said["refused"]["msg"]
+    assert said["cleared"]["kms"]["publish_list"] == []
+    lab.call("settle")
+    state = lab.call("state", machine="kms.corp.example.com")
+    platform = next(
+        values
+        for path, values in state["registry"].items()
+        if path.lower().endswith("\\softwareprotectionplatform") and "wow" not in path.lower()
+    )
+    assert platform["KeyManagementServiceListeningPort"] == "1688"
+    assert "DnsDomainPublishList" not in platform
+    assert lab.call("dns") == ["_vlmcs._tcp.corp.example.com. 3600 IN SRV 0 0 1688 kms.corp.example.com."]
 
 
 def test_check_mode_and_diff_of_a_single_task(ansible: Ansible, lab: LabProcess, machines: dict[str, Data]) -> None:
