@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import heapq
 import typing as t
 
 import dns.rdatatype
+import dns.update
 
 from lab.dns.zone import DENY, FAILURES, OPEN, SECURE
+from lab.windows import registry
 from lab.windows.clock import Clock
+from lab.windows.keys import ProductKey
 from lab.windows.machine import Machine
 from lab.windows.products import LICENSED
 
@@ -130,7 +134,73 @@ class Commands:
         """What the activation centre has counted, by the last five characters of the key."""
         return {key[-5:]: dict(used) for key, used in self._fleet.world.centre.activations.items()}
 
+    def key_calls(self, machine: Chosen = None) -> dict[str, list[dict[str, t.Any]]]:
+        """Every call that installed, activated or removed a key since the start, by machine; no reset forgets them."""
+        return {
+            one.name: [
+                {**dataclasses.asdict(call), "time": call.time.isoformat(), "code": f"0x{call.code:08X}"}
+                for call in one.spp.key_calls
+            ]
+            for one in self._chosen(machine)
+            if one.spp.key_calls
+        }
+
+    def repeated(self, machine: Chosen = None) -> list[str]:
+        """What was done twice and should not have been, one line each: a key installed that was there, or that had
+        been installed before; a host key activated that was active."""
+        lines = []
+        for one in self._chosen(machine):
+            installed: set[str] = set()
+            for call in one.spp.key_calls:
+                again = call.method == "InstallProductKey" and (call.needless or call.partial_product_key in installed)
+                wasted = call.method == "Activate" and call.needless and call.kind == "csvlk"
+                if again or wasted:
+                    lines.append(f"{one.name}: {call.method} *****-{call.partial_product_key} ({call.kind})")
+                if call.method == "InstallProductKey" and not call.code:
+                    installed.add(call.partial_product_key)
+        return lines
+
     # -- machines
+
+    async def go_rogue(
+        self,
+        machine: Chosen = None,
+        key: str | None = None,
+        *,
+        activated: bool = True,
+        publish: list[str] | None = None,
+    ) -> dict[str, str]:
+        """Let somebody install a host key by accident: the machine becomes a KMS host behind an open firewall and
+        publishes itself, at priority 0 and weight 0 unless ``publish`` (its publish list) says otherwise. Without a
+        machine it happens to all that have a ``rogue_key``, without a key it is that one, or the first host key of the
+        fleet that the machine takes. The last characters of the key by machine."""
+        chosen = [one for one in self._chosen(machine) if machine is not None or one.rogue_key]
+        found = [(one, self._host_key_for(one, key or one.rogue_key)) for one in chosen]
+        for one, host_key in found:
+            self._make_host(one, host_key, activated)
+            if publish is not None:
+                one.spp.write_setting("DnsDomainPublishList", registry.MULTI_SZ, publish)
+            one.service.halt()
+            one.service.boot()
+        await self._fleet.world.settle()
+        return {one.name: host_key.partial for one, host_key in found}
+
+    def _host_key_for(self, one: Machine, key: str) -> ProductKey:
+        keys = self._fleet.world.keys
+        known = [keys.find(key)] if key else keys.by_kind("csvlk")
+        fitting = [row for row in known if row is not None and row.kind == "csvlk" and one.spp.takes(row)]
+        if not fitting or not one.powered:
+            raise ValueError(f"{one.name} is off" if fitting else f"no such host key fits {one.name}")
+        return fitting[0]
+
+    def _make_host(self, one: Machine, key: ProductKey, activated: bool) -> None:
+        licence = one.spp.put_key(key)
+        if activated:
+            code = self._fleet.world.centre.activate(key, one.name)
+            if code:
+                raise ValueError(f"{one.name}: the activation centre refuses ...{key.partial}: 0x{code:08X}")
+            one.spp.force_licensed(licence)
+        one.open_kms_rules()
 
     def events(self, machine: str, code: int | None = None) -> list[dict[str, t.Any]]:
         """The event logs of one machine, oldest first."""
@@ -234,6 +304,18 @@ class Commands:
         """Add a record by hand, as an administrator would."""
         for one in self._zones(zone):
             one.add(one.name(name), type, data)
+
+    def dns_transfer(self, zone: str, allow: bool | list[str]) -> None:
+        """Who may transfer a zone: all, nobody, or the addresses and TSIG keys of a list."""
+        for one in self._zones(zone):
+            one.allow_transfer = allow
+
+    def dns_remove(self, zone: str, name: str, type: str = "SRV") -> None:
+        """Take all records of a name and type away by hand; who owned the name owns it still."""
+        for one in self._zones(zone):
+            update = dns.update.UpdateMessage(one.origin)
+            update.delete(one.name(name), type)
+            one.administer(update, "administrator")
 
     def dns_release(self, zone: str, name: str) -> None:
         """Make a name of a secure zone owned by nobody, as an administrator who deletes its node does."""

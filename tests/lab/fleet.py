@@ -11,6 +11,7 @@ import datetime as dt
 import itertools
 import os
 import pathlib
+import random
 import re
 import typing as t
 
@@ -21,6 +22,7 @@ from lab.dns.client import EmbeddedClient, ExternalClient
 from lab.dns.names import DnsFailure
 from lab.dns.server import DnsServer
 from lab.dns.zone import Zone
+from lab.faults import Fault
 from lab.windows import data, registry
 from lab.windows.centre import ActivationObject
 from lab.windows.clock import DAY, Clock
@@ -71,12 +73,29 @@ def read(
 ) -> dict[str, t.Any]:
     """The description as a dictionary, with ``${name}`` replaced by parameters (defaults under ``parameters:``)."""
     if isinstance(source, (str, os.PathLike)):
-        with pathlib.Path(source).open(encoding="utf-8") as stream:
-            source = yaml.load(stream, Loader=_LOADER)
+        source = _read_file(pathlib.Path(source))
     if not isinstance(source, t.Mapping):
         raise FleetError("a fleet is a mapping")
     values = {**source.get("parameters", {}), **(parameters or {})}
     return t.cast("dict[str, t.Any]", _substitute({k: v for k, v in source.items() if k != "parameters"}, values))
+
+
+def _read_file(path: pathlib.Path) -> t.Any:
+    """The content of a file, on top of the file that it ``extends`` (a path from its own folder)."""
+    with path.open(encoding="utf-8") as stream:
+        content = yaml.load(stream, Loader=_LOADER)
+    if not isinstance(content, dict) or "extends" not in content:
+        return content
+    return _laid_over(_read_file(path.parent / str(content.pop("extends"))), content)
+
+
+def _laid_over(base: t.Any, own: t.Any) -> t.Any:
+    """Mappings joined at every depth, lists one after the other; else the own one."""
+    if isinstance(base, dict) and isinstance(own, dict):
+        return {**base, **{key: _laid_over(base.get(key), value) for key, value in own.items()}}
+    if isinstance(base, list) and isinstance(own, list):
+        return [*base, *own]
+    return own
 
 
 def _substitute(node: t.Any, values: t.Mapping[str, t.Any]) -> t.Any:
@@ -175,9 +194,10 @@ class Fleet:
         """One machine, or ``count`` of them; a list given for windows, domain or licence is dealt out in turn."""
         count = int(entry["count"]) if "count" in entry else None
         dealt = {key: itertools.cycle(_listed(entry.get(key))) for key in ("windows", "domain", "licence")}
+        faults = _deal_faults(name, entry.get("faults") or (), count, self.world.seed)
         width = len(str(count or 1))
         for number in range(1, (count or 1) + 1):
-            own = {**entry, **{key: next(values) for key, values in dealt.items()}}
+            own = {**entry, **{key: next(values) for key, values in dealt.items()}, "faults": faults[number - 1]}
             host = name if count is None else f"{name}{number:0{max(width, 2)}d}"
             _MachineMaker(self, host, own).make()
 
@@ -196,6 +216,8 @@ class Fleet:
             await self.dns.start(self._dns_service_address)
         await self._register_addresses()
         for machine in self.machines.values():
+            if machine.published_earlier:
+                await machine.spp.publish_earlier()
             if machine.powered and machine.spp.is_host():
                 machine.service.boot()
         await self.world.settle()
@@ -336,7 +358,9 @@ _MACHINE = {
     "keys",
     "client_machine_id",
     "publish",
+    "published",
     "registry",
+    "rogue_key",
     "faults",
     "publish_refused",
     "die_after_writes",
@@ -504,9 +528,10 @@ class _MachineMaker:
             for name, (kind, content) in values.items():
                 machine.registry.set(path, name, _REGISTRY_TYPES[kind], content)
         if entry.get("kms_rule"):
-            for rule in machine.rules:
-                rule.enabled, rule.profiles = 1, rule.profiles | 3
-        machine.faults = list(entry.get("faults", ()))
+            machine.open_kms_rules()
+        machine.faults = list(entry["faults"])
+        machine.published_earlier = bool(entry.get("published", False))
+        machine.rogue_key = str(entry.get("rogue_key", ""))
         machine.publish_refused = set(entry.get("publish_refused", ()))
         machine.die_after_writes = entry.get("die_after_writes")
         machine.die_on_method = entry.get("die_on_method", "")
@@ -516,6 +541,47 @@ class _MachineMaker:
             if self._fleet.dns is None:
                 raise FleetError(f"{machine.name}: a Windows DNS server shows the zones of the embedded server")
             machine.dns_server = self._fleet.dns
+
+
+def _deal_faults(group: str, faults: t.Any, count: int | None, seed: int) -> list[list[t.Any]]:
+    """The faults of each machine of a group: the same list for all, or shares by name (``{dead: 3%}``), drawn.
+
+    No machine gets two; a share of several machines is of one at least. A share with parameters is a mapping
+    (``{slow: {share: 2%, seconds: 0.5}}``).
+    """
+    if not isinstance(faults, t.Mapping):
+        return [[_checked(fault) for fault in faults]] * (count or 1)
+    if count is None:
+        raise FleetError(f"{group}: shares of faults need a count")
+    healthy = list(range(count))
+    random.Random(f"{seed}/{group}").shuffle(healthy)
+    dealt: list[list[t.Any]] = [[] for _number in healthy]
+    for name, share in faults.items():
+        parameters = dict(share) if isinstance(share, t.Mapping) else {"share": share}
+        number = _share_of(group, parameters.pop("share", None), count)
+        description = _checked({"fault": name, **parameters})
+        if number > len(healthy):
+            raise FleetError(f"{group}: the faults are more than the machines")
+        for sick in healthy[:number]:
+            dealt[sick].append(description)
+        del healthy[:number]
+    return dealt
+
+
+def _checked(fault: t.Any) -> t.Any:
+    try:
+        Fault.parse(fault)
+    except ValueError as error:
+        raise FleetError(str(error)) from error
+    return fault
+
+
+def _share_of(group: str, share: t.Any, count: int) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)%", str(share))
+    if match is None:
+        raise FleetError(f"{group}: a share is a percentage such as 3%, not {share}")
+    part = float(match[1]) / 100
+    return max(1, round(count * part)) if part and count > 1 else 0
 
 
 _BORN_ACTIVE = {"oem", "retail", "mak", "avma", "eval"}

@@ -171,6 +171,16 @@ def _own_commands(lab: Lab) -> dict[str, t.Callable[..., t.Any]]:
     def faults(machine: Chosen = None) -> dict[str, t.Any]:
         return {endpoint.machine.name: endpoint.faults.to_json() for endpoint in lab.chosen(machine)}
 
+    def sick() -> dict[str, list[str]]:
+        """The machines by what is wrong with them: the faults that are set, and ``off``."""
+        found: dict[str, list[str]] = {}
+        for name, endpoint in lab.endpoints.items():
+            for fault in endpoint.faults.to_json():
+                found.setdefault(fault["name"], []).append(name)
+            if not endpoint.machine.powered:
+                found.setdefault("off", []).append(name)
+        return found
+
     def power(on: bool) -> t.Callable[[Chosen], None]:
         def switch(machine: Chosen) -> None:
             for endpoint in lab.chosen(machine):
@@ -189,6 +199,7 @@ def _own_commands(lab: Lab) -> dict[str, t.Callable[..., t.Any]]:
         "set_fault": set_fault,
         "clear_faults": clear_faults,
         "faults": faults,
+        "sick": sick,
         "stop_machine": power(False),
         "start_machine": power(True),
         "inventory": inventory,

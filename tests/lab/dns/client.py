@@ -118,19 +118,37 @@ class EmbeddedClient(Client):
     async def lookup_srv(self, domain: str, source: str) -> t.Sequence[Srv]:
         """Straight from the zone data."""
         owner = _owner(domain)
+        zone, found, missing = self._found(domain)
+        if zone.failures and zone.failure_of(owner) in _FAILURES:
+            raise DnsFailure(_FAILURES[zone.failure_of(owner)])
+        if not found:
+            raise DnsFailure(missing)
+        return found
+
+    def _found(self, domain: str) -> tuple[Zone, SrvSet, int]:
+        """The zone, the records, and the failure of a lookup when there are none; kept until the zone changes."""
         zone, revision, found, missing = self._kept.get(domain, _NOTHING)
         if zone is None or zone.revision != revision:
+            owner = _owner(domain)
             zone = self._server.zone_for(owner)
             if zone is None:
                 raise DnsFailure(names.REFUSED)
             found = zone.srv_set(owner)
             missing = names.NO_RECORDS if zone.exists(owner) else names.NAME_ERROR
             self._kept[domain] = (zone, zone.revision, found, missing)
-        if zone.failures and zone.failure_of(owner) in _FAILURES:
-            raise DnsFailure(_FAILURES[zone.failure_of(owner)])
-        if not found:
-            raise DnsFailure(missing)
-        return found
+        return zone, found, missing
+
+    async def publish(self, domain: str, record: Srv, source: str, replace: bool) -> None:
+        if not self._stands(domain, record, source, replace):
+            await super().publish(domain, record, source, replace)
+
+    def _stands(self, domain: str, record: Srv, source: str, replace: bool) -> bool:
+        """Whether an update would be done and change nothing, as of every living host once a day."""
+        zone, found, _missing = self._found(domain)
+        own = [other for other in found if other.target == record.target]
+        if self._keyring or zone.failures or not (own == [record] if replace else record in own):
+            return False
+        return zone.permits([_owner(domain)], source)
 
     async def exchange(self, message: dns.message.Message, source: str) -> dns.message.Message:
         if message.opcode() == dns.opcode.QUERY and message.keyring is None:  # needs no wire form

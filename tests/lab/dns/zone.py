@@ -106,7 +106,8 @@ class Zone:
         balance[name, rdata] += len(rdataset) - known
         if rdata.rdtype == dns.rdatatype.SRV:
             self._srv.setdefault(name, {}).setdefault(rdata, to_srv(rdata))
-        self.revision += 1
+        if balance[name, rdata]:
+            self.revision += 1
 
     def _up_to_origin(self, name: dns.name.Name) -> t.Iterator[dns.name.Name]:
         while name != self.origin:
@@ -159,7 +160,8 @@ class Zone:
         names = {rrset.name for rrset in message.update}
         if any(not name.is_subdomain(self.origin) for name in names):
             raise UpdateRefused(dns.rcode.NOTZONE)
-        self._authorize(names, source, key)
+        if not self.permits(names, source, key):
+            raise UpdateRefused(dns.rcode.REFUSED)
         for rrset in message.prerequisite:
             self._require(rrset)
         self._require_together(message.prerequisite)
@@ -175,17 +177,13 @@ class Zone:
         if any(balance.values()):
             self._bump()
 
-    def _authorize(self, names: t.Iterable[dns.name.Name], source: str, key: str) -> None:
-        if self.policy == DENY or source in self.refused_sources:
-            raise UpdateRefused(dns.rcode.REFUSED)
-        if self.tsig and key != self.tsig:
-            raise UpdateRefused(dns.rcode.REFUSED)
-        if (
-            self.policy == SECURE
-            and key not in self.admins
-            and any(self.owners.get(name, key or source) != (key or source) for name in names)
-        ):
-            raise UpdateRefused(dns.rcode.REFUSED)
+    def permits(self, names: t.Iterable[dns.name.Name], source: str, key: str = "") -> bool:
+        """Whether an address, or who signs with a key, may update the names."""
+        if self.policy == DENY or source in self.refused_sources or (self.tsig and key != self.tsig):
+            return False
+        if self.policy != SECURE or key in self.admins:
+            return True
+        return all(self.owners.get(name, key or source) == (key or source) for name in names)
 
     def _require(self, rrset: dns.rrset.RRset) -> None:
         """A prerequisite on the existence of a name or a record set (RFC 2136, 3.2.1 to 3.2.4)."""

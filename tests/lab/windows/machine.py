@@ -96,6 +96,10 @@ class Machine:
         self.faults: list[dict[str, t.Any]] = []
         #: Domains in which this machine's own DNS updates fail; "*" is all.
         self.publish_refused: set[str] = set()
+        #: The host key that somebody will install on it by accident.
+        self.rogue_key = ""
+        #: Whether it was in DNS before the first day.
+        self.published_earlier = False
         self.die_after_writes: int | None = None
         self.die_on_method = ""
         self.events = EventLog()
@@ -153,6 +157,11 @@ class Machine:
             return True
         profile = DOMAIN if self.network.ad_domain else PRIVATE
         return port == KMS_PORT and any(rule.opens(profile) for rule in self.rules)
+
+    def open_kms_rules(self) -> None:
+        """Enable the firewall's KMS rules for the domain and private profiles."""
+        for rule in self.rules:
+            rule.enabled, rule.profiles = 1, rule.profiles | DOMAIN | PRIVATE
 
     def kms_port(self) -> int | None:
         """The TCP port on which the machine accepts KMS connections from outside now, or None."""

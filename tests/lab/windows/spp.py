@@ -9,6 +9,7 @@ Sources: MSDN "SoftwareLicensingService", "Registry settings for volume activati
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import datetime as dt
 import hashlib
@@ -61,6 +62,21 @@ class StartedConfig:
     publish: tuple[PublishEntry, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class KeyCall:
+    """A call that installed, activated or removed a key, or failed to; ``time`` is the fleet's.
+
+    ``needless`` says that the key was installed, or the product activated, already. ``code`` is 0 or the HRESULT.
+    """
+
+    time: dt.datetime
+    method: str
+    kind: str
+    partial_product_key: str
+    needless: bool
+    code: int
+
+
 def parse_publish_entry(text: str) -> PublishEntry | None:
     """An entry of the publish list, or None when Windows could not use it."""
     parts = [part.strip() for part in text.split(",")]
@@ -85,6 +101,20 @@ class SoftwareProtection:
         self.discovered: tuple[str, int, str] = ("", 0, "")
         self.rearms_left = 1000
         self.next_publish: dt.datetime | None = None
+        #: All calls about keys in the machine's whole life, oldest first.
+        self.key_calls: list[KeyCall] = []
+
+    @contextlib.contextmanager
+    def _noted(self, method: str, kind: str, key: str, needless: bool = False) -> t.Iterator[None]:
+        code = 0
+        try:
+            yield
+        except CimError as error:
+            code = error.code
+            raise
+        finally:
+            now = self._machine.world.clock.now()
+            self.key_calls.append(KeyCall(now, method, kind, key[-5:], needless, code))
 
     # -- settings
 
@@ -183,10 +213,16 @@ class SoftwareProtection:
         key = self._machine.world.keys.find(text) if is_well_formed(text) else None
         if key is None:
             raise CimError(INVALID_KEY, "the product key is invalid")
-        sku = self._match(key)
-        if sku is None:
-            raise CimError(self._mismatch(key), "the product key does not fit")
-        self._put(sku, key)
+        needless = any(row.key == key.key for row in self.licences.values())
+        with self._noted("InstallProductKey", key.kind, key.key, needless):
+            sku = self._match(key)
+            if sku is None:
+                raise CimError(self._mismatch(key), "the product key does not fit")
+            self._put(sku, key)
+
+    def takes(self, key: ProductKey) -> bool:
+        """Whether the machine has a product for the key."""
+        return self._match(key) is not None
 
     def put_key(self, key: ProductKey) -> Licence:
         """Give a machine a key as part of its first state."""
@@ -246,7 +282,9 @@ class SoftwareProtection:
 
     def uninstall_key(self, sku_id: str) -> None:
         """UninstallProductKey."""
-        self._drop(self.licence_of(sku_id))
+        licence = self.licence_of(sku_id)
+        with self._noted("UninstallProductKey", licence.sku.kind, licence.key):
+            self._drop(licence)
 
     def _drop(self, licence: Licence) -> None:
         """Take the key away; the host part of a running service goes on until the service restarts."""
@@ -263,13 +301,14 @@ class SoftwareProtection:
     async def activate(self, sku_id: str) -> None:
         """Activate: at a KMS host or in AD for client keys, else at the activation centre."""
         licence = self.licence_of(sku_id)
-        if licence.sku.is_kms_client:
-            code = await self.client.activate(licence)
-        else:
-            code = self._activate_online(licence)
-        self._machine.world.changed(self._machine)
-        if code:
-            raise CimError(code, "the product could not be activated")
+        with self._noted("Activate", licence.sku.kind, licence.key, licence.status == LICENSED):
+            if licence.sku.is_kms_client:
+                code = await self.client.activate(licence)
+            else:
+                code = self._activate_online(licence)
+            self._machine.world.changed(self._machine)
+            if code:
+                raise CimError(code, "the product could not be activated")
 
     def _activate_online(self, licence: Licence) -> int:
         machine = self._machine
@@ -365,15 +404,18 @@ class SoftwareProtection:
     def service_started(self) -> None:
         """sppsvc starts: settings are read, host keys that have gone are forgotten, an activated host publishes."""
         self.roles = [role for role in self.roles if not role.withdrawn]
+        self._read_started()
+        self.next_publish = self._machine.world.clock.now() + _REPUBLISH
+        if self.publishes():
+            self._machine.world.spawn(self._publish_soon())
+
+    def _read_started(self) -> None:
         entries = (parse_publish_entry(text) for text in self.publish_list())
         self.started = StartedConfig(
             port=self.listening_port,
             publishing=not self.flag("DisableDnsPublishing"),
             publish=tuple(entry for entry in entries if entry),
         )
-        self.next_publish = self._machine.world.clock.now() + _REPUBLISH
-        if self.publishes():
-            self._machine.world.spawn(self._publish_soon())
 
     def service_stopped(self) -> None:
         self.roles = [role for role in self.roles if not role.withdrawn]
@@ -396,12 +438,21 @@ class SoftwareProtection:
         """Register in every domain of the publish list, or in the primary DNS suffix without one."""
         machine = self._machine
         self.next_publish = machine.world.clock.now() + _REPUBLISH
-        entries = self.started.publish or ((PublishEntry(machine.dns_suffix),) if machine.dns_suffix else ())
-        for entry in entries:
+        for entry in self._published_entries():
             code = await self._publish_entry(entry)
             event = eventlog.PUBLISH_FAILED if code else eventlog.PUBLISHED
             fields = (eventlog.HResult(code), entry.domain) if code else (entry.domain,)
             machine.events.write(eventlog.APPLICATION, event, machine.now(), fields)
+
+    def _published_entries(self) -> tuple[PublishEntry, ...]:
+        suffix = self._machine.dns_suffix
+        return self.started.publish or ((PublishEntry(suffix),) if suffix else ())
+
+    async def publish_earlier(self) -> None:
+        """Leave the records in DNS that the machine wrote before the first day, whatever it is now."""
+        self._read_started()
+        for entry in self._published_entries():
+            await self._publish_entry(entry)
 
     async def _publish_entry(self, entry: PublishEntry) -> int:
         machine = self._machine

@@ -54,6 +54,7 @@ class World:
         self.policy = policy or Policy()
         self.centre = ActivationCentre()
         self.ad_objects: list[ActivationObject] = []
+        self.seed = seed
         self.random = random.Random(seed)
         self.machines: dict[str, Machine] = {}
         self._by_name: dict[str, Machine] = {}
