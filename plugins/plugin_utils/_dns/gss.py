@@ -8,7 +8,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from .zone import MALFORMED, UNVERIFIED, DnsFailure, ZoneServer
+from .zone import MALFORMED, UNVERIFIED, DnsFailure, ZoneServer, rcode_of
 
 try:
     import dns.exception
@@ -72,14 +72,13 @@ def _new_name(host: str) -> Name:
 
 
 def _negotiate(server: ZoneServer, key: Key, context: Any) -> Key:
-    """Exchange tokens until both sides have the key; the last reply proves that the server has it (RFC 3645 3.1.3)."""
+    """Exchange tokens until both sides have the key; the last reply is signed with it (RFC 3645 3.1.3)."""
     token = context.step()
     for _round in range(_MAX_ROUNDS):
         request = _tkey_query(key.name, token or b"")
-        wire = server.transfer(request.to_wire())
-        token = context.step(_token_of(server, request, wire)) if not context.complete else None
+        token = _Answer(key, context).take(request, server.transfer(request.to_wire()))
         if context.complete and not token:
-            return _confirmed(key, request, wire)
+            return key
     raise DnsFailure(MALFORMED, "the negotiation of a key does not end", is_proven=True)
 
 
@@ -95,23 +94,40 @@ def _tkey_query(name: Name, token: bytes) -> Message:
     return query
 
 
-def _token_of(server: ZoneServer, request: Message, wire: bytes) -> bytes:
-    """The server's token; the reply's signature can be verified only once it has been taken in."""
-    reply = server.verify(request, wire)
-    if reply.rcode() != dns.rcode.NOERROR:
-        raise DnsFailure(dns.rcode.to_text(reply.rcode()), "asked for a key by Kerberos (TKEY)", is_proven=True)
-    for rrset in reply.answer:
-        if rrset.rdtype == dns.rdatatype.TKEY:
-            if rrset[0].error:
-                raise DnsFailure(dns.rcode.to_text(rrset[0].error, tsig=True), "TKEY", is_proven=True)
-            return bytes(rrset[0].key)
-    raise DnsFailure(MALFORMED, "its reply to TKEY has no TKEY record", is_proven=True)
+class _Answer:
+    """A reply with the server's token, which makes the key that its own signature is verified with."""
 
+    def __init__(self, key: Key, context: Any) -> None:
+        self._key = key
+        self._context = context
+        self._is_taken = False
+        self._token: bytes | None = None
 
-def _confirmed(key: Key, request: Message, wire: bytes) -> Key:
-    """The key, unless the reply is signed with another one. Some servers leave the signature out until it is used."""
-    try:
-        dns.message.from_wire(wire, keyring=key, request_mac=request.mac)
-    except dns.exception.DNSException as error:
-        raise DnsFailure(UNVERIFIED, f"its reply to TKEY: {error}", is_proven=True) from error
-    return key
+    def take(self, request: Message, wire: bytes) -> bytes | None:
+        """Take the server's token in and return what to send next, if anything. Raises DnsFailure and GSSError."""
+        rcode = rcode_of(request, wire)
+        if rcode != "NOERROR":
+            raise DnsFailure(rcode, "asked for a key by Kerberos (TKEY)", is_proven=True)
+        try:
+            reply = dns.message.from_wire(wire, keyring=self._keyring, request_mac=b"")
+        except dns.exception.DNSException as error:
+            raise DnsFailure(UNVERIFIED, f"its reply to TKEY: {error}", is_proven=True) from error
+        self._take_in(reply)
+        return self._token
+
+    def _keyring(self, message: Message, _name: Name) -> Key:
+        """The key, asked for when all but the signature has been read."""
+        self._take_in(message)
+        return self._key
+
+    def _take_in(self, message: Message) -> None:
+        if self._is_taken:
+            return
+        self._is_taken = True
+        records = [rrset[0] for rrset in message.answer if rrset.rdtype == dns.rdatatype.TKEY]
+        if not records:
+            raise DnsFailure(MALFORMED, "its reply to TKEY has no TKEY record", is_proven=True)
+        if records[0].error:
+            raise DnsFailure(dns.rcode.to_text(records[0].error, tsig=True), "TKEY", is_proven=True)
+        if not self._context.complete:
+            self._token = self._context.step(records[0].key)

@@ -18,6 +18,7 @@ try:
     import dns.flags
     import dns.message
     import dns.name
+    import dns.opcode
     import dns.rcode
     import dns.rdatatype
     import dns.tsig
@@ -121,32 +122,33 @@ class ZoneServer:
 
         A refusal of the signature itself cannot be signed; its code is told, but is no proof. Raises DnsFailure.
         """
-        try:
-            plain = dns.message.from_wire(wire, keyring=False, one_rr_per_rrset=True)
-        except dns.exception.DNSException as error:
-            raise DnsFailure(MALFORMED, str(error) or type(error).__name__) from error
-        if not _answers(request, plain):
-            raise DnsFailure(MALFORMED, "it answers another message")
-        if not request.keyring:
-            return plain
-        said = dns.rcode.to_text(plain.rcode())
+        said = rcode_of(request, wire)
         try:
             reply = dns.message.from_wire(wire, keyring=request.keyring, request_mac=request.mac, one_rr_per_rrset=True)
         except dns.tsig.PeerError as error:
             raise DnsFailure(_PEER_CODES.get(type(error).__name__, said)) from error
         except Exception as error:  # a GSS-API library raises errors of its own
-            raise _unverified(said, str(error) or type(error).__name__) from error
-        if not reply.had_tsig:
+            why = str(error) or type(error).__name__
+            raise (_unverified(said, why) if request.keyring else DnsFailure(MALFORMED, why)) from error
+        if request.keyring and not reply.had_tsig:
             raise _unverified(said, "it is not signed")
+        is_bare_error = not reply.question and said != "NOERROR"
+        if not is_bare_error and not request.is_response(reply):
+            raise DnsFailure(MALFORMED, "it answers another question")
         return reply
 
 
-def _answers(request: Message, reply: Message) -> bool:
-    """Whether a reply is one to the request; an error may come without the question."""
-    is_bare_error = not reply.question and reply.rcode() != dns.rcode.NOERROR
-    is_same = reply.id == request.id and bool(reply.flags & dns.flags.QR) and reply.opcode() == request.opcode()
-    return is_same if is_bare_error else request.is_response(reply)
+def rcode_of(request: Message, wire: bytes) -> str:
+    """Return the response code in the header of a reply to the request. Raises DnsFailure for another message."""
+    if len(wire) < _HEADER_SIZE:
+        raise DnsFailure(MALFORMED, "it is no DNS message")
+    number, flags = struct.unpack_from("!HH", wire)
+    if number != request.id or not flags & dns.flags.QR or dns.opcode.from_flags(flags) != request.opcode():
+        raise DnsFailure(MALFORMED, "it answers another message")
+    return dns.rcode.to_text(dns.rcode.from_flags(flags, 0))
 
+
+_HEADER_SIZE = 12  # RFC 1035 4.1.1
 
 _PEER_CODES = {
     "PeerBadKey": "BADKEY",

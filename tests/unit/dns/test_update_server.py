@@ -42,11 +42,12 @@ class Server(DnsServer):
         self.before: Callable[[Server], None] = lambda _server: None
         self.reply: Reply = lambda _request, reply: reply
 
-    def process(self, wire: bytes, source: str, tcp: bool = False) -> bytes | None:
+    def answers(self, wire: bytes, source: str, tcp: bool = False) -> list[bytes]:
         if not _is_update(wire):
-            return super().process(wire, source, tcp)
+            return super().answers(wire, source, tcp)
         self.before(self)
-        return self.reply(wire, super().process(wire, source, tcp))
+        reply = self.reply(wire, next(iter(super().answers(wire, source, tcp)), None))
+        return [] if reply is None else [reply]
 
     def put(self, text: str) -> None:
         """Add a value behind everybody's back."""
