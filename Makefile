@@ -80,15 +80,12 @@ demo: build ## The whole story on a simulated fleet (tests/tools/demo.py)
 	@$(RUN) tests/tools/demo.py
 
 .PHONY: lab
-lab: build ## A simulated fleet to play with: LAB_FLEET=file.yml (python -m lab, tests/lab)
-	@mkdir -p build/lab
-	@echo "Until Ctrl-C; in another terminal: ANSIBLE_COLLECTIONS_PATH=build/collections \
-	$(VENV)/bin/ansible-playbook fleetops.kms.verify -i build/lab/inventory.yml" | tr -s '\t' ' '
-	@PYTHONPATH=tests $(RUN) -m lab run $(LAB_FLEET) --state-dir build/lab --inventory build/lab/inventory.yml
+lab: build ## A simulated fleet to play with until Ctrl-C: LAB_FLEET=file.yml
+	@$(RUN) tests/tools/run_lab.py $(LAB_FLEET)
 
 .PHONY: bench
-bench: build ## What a machine costs the controller (tests/benchmarks/run.py)
-	@$(RUN) tests/benchmarks/run.py
+bench: build ## What a machine costs the controller: BENCH=--short for less
+	@$(RUN) tests/benchmarks/run.py $(BENCH)
 
 .PHONY: format
 format: venv ## Format the Python code

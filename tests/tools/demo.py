@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole story on a simulated fleet: before, deployed, the primary lost, settled again. ``make demo`` runs it.
+
+Each sentence is printed only after it has been seen to be true; the first that is not ends the demonstration with the
+end of what Ansible said and exit code 1.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import typing as t
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from integration.kit import Ansible, Run, play, task  # noqa: E402
+
+from lab.client import LabError, LabProcess  # noqa: E402
+
+FLEET = ROOT / "tests" / "lab" / "fleets" / "demo.yml"
+FOLDER = ROOT / "build" / "demo"
+LOG = FOLDER / "ansible.log"
+DOMAINS = ["corp.example.com", "branch.example.net"]
+PRIMARY, SECONDARY = "kms1.corp.example.com", "kms2.corp.example.com"
+
+_WEEK, _TWO_HOURS = 7 * 86400, 2 * 3600
+_SHOWN_LINES = 40
+_INDENT = " " * 15
+
+
+class DemoFailed(Exception):
+    """The story did not go as it is told; the text says where."""
+
+
+class Stage:
+    """The fleet, and Ansible in front of it."""
+
+    def __init__(self, lab: LabProcess) -> None:
+        self.lab = lab
+        self.machines = len(lab.machines())
+        self._ansible = Ansible(FOLDER)
+        self._inventory = FOLDER / "inventory.yml"
+        self._inventory.write_text(lab.inventory(), encoding="utf-8")
+
+    def run(self, book: t.Any) -> tuple[Run, float]:
+        """Run a playbook and return it with its seconds; what Ansible prints goes to the log."""
+        started = time.monotonic()
+        run = self._ansible.playbook(book, self._inventory, env={"ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"})
+        seconds = time.monotonic() - started
+        with LOG.open("a", encoding="utf-8") as log:
+            log.write(run.output)
+        expect(run.returncode == 0, f"ansible-playbook ended with {run.returncode}")
+        return run, seconds
+
+    def dns(self, header: bool) -> list[str]:
+        """What the name server answers for the domains, asked and set in columns by the collection's own plugins."""
+        table = "{{ query('fleetops.kms.srv', domains) | fleetops.kms.srv_table(domains, header) }}"
+        variables = {
+            "domains": DOMAINS,
+            "header": header,
+            "kms_nameservers": [self.lab.dns],
+            "ansible_connection": "local",
+        }
+        run, _ = self.run([play("localhost", task("dns", "ansible.builtin.debug", {"msg": table}), vars=variables)])
+        return t.cast("list[str]", run.result("localhost", "dns")["msg"])
+
+    def clients(self) -> dict[str, dict[str, t.Any]]:
+        """The licence of each KMS client, as the simulated machine itself has it."""
+        licences = self.lab.call("licences")
+        return {name: rows[0] for name, rows in licences.items() if rows and rows[0]["kind"] == "gvlk"}
+
+    def served_by(self, host: str) -> set[str]:
+        """The clients that are licensed and whose last activation was by this host."""
+        clients = self.clients().items()
+        return {name for name, row in clients if row["license_status"] == 1 and row["kms_server"] == host}
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    """Go on only if it is so."""
+    if not holds:
+        raise DemoFailed(otherwise)
+
+
+def tell(title: str, *lines: str) -> None:
+    """Print a paragraph of the story."""
+    for number, line in enumerate(lines):
+        print(f"{title:{len(_INDENT)}}{line}" if number == 0 else f"{_INDENT}{line}", flush=True)
+
+
+# -- the story
+
+
+def before(stage: Stage) -> None:
+    """Nobody is published, nobody is licensed."""
+    expect(stage.lab.call("summary")["licensed"] == {}, "clients are licensed before anything was done")
+    lines = stage.dns(header=False)
+    expect(all("no record" in line for line in lines), "DNS has records before anything was done")
+    tell("DNS before", *lines)
+
+
+def deploy(stage: Stage) -> None:
+    """One command makes all of it so."""
+    stage.lab.reset_stats()
+    run, seconds = stage.run("fleetops.kms.site")
+    found = run.custom["kms_verify"]
+    clients = len(stage.clients())
+    expect(found["failed"] == 0, "verify found what fails")
+    expect(stage.served_by(PRIMARY) == set(stage.clients()), "not all clients are licensed by the primary")
+    writes = stage.lab.totals()["writes"]
+    tell(
+        "site",
+        f"ansible-playbook fleetops.kms.site: {stage.machines} machines, {writes} writes, {seconds:.0f} s;",
+        f"2 KMS hosts activated and published, {found['clients_licensed']} of {clients} clients licensed.",
+    )
+    tell("DNS after", *stage.dns(header=True))
+
+
+def lose_primary(stage: Stage) -> None:
+    """The primary is off for a week: its clients renew at the secondary, which first has to count them."""
+    stage.lab.stop_machine(PRIMARY)
+    everybody = set(stage.clients())
+    expect(not stage.served_by(SECONDARY), "the secondary has served clients while the primary lived")
+    stage.lab.advance(_WEEK)
+    renewed = stage.served_by(SECONDARY)
+    refused = everybody - renewed
+    expect(bool(renewed and refused), "the secondary answered everybody, or nobody")
+    codes = {stage.lab.call("events", machine=name, code=12289)[-1]["strings"][0] for name in refused}
+    expect(codes == {"0xC004F038"}, f"clients were turned down with {', '.join(sorted(codes))}")
+    expect(all(row["license_status"] == 1 for row in stage.clients().values()), "a client has lost its licence")
+    days = min(row["grace_minutes"] for row in stage.clients().values()) // 1440
+    tell(
+        "primary off",
+        "kms1 loses its power. A week on the clients renew, and find kms2, which has counted nobody yet: the first",
+        f"{len(refused)} hear 0xC004F038, too few (licences run on for {days} days), {len(renewed)} are renewed.",
+    )
+    stage.lab.advance(_TWO_HOURS)
+    expect(stage.served_by(SECONDARY) == everybody, "not all clients were renewed by the secondary")
+    count = max(stage.lab.call("summary")["counts"][SECONDARY].values())
+    tell("", f"Two hours later these ask again: all {len(everybody)} are renewed by kms2, which has counted {count}.")
+    stage.lab.start_machine(PRIMARY)
+
+
+def settle(stage: Stage) -> None:
+    """The second run finds nothing to do, and costs little."""
+    stage.lab.reset_stats()
+    run, seconds = stage.run("fleetops.kms.site")
+    totals = stage.lab.totals()
+    changed = sum(row["changed"] for row in run.rows[-1]["hosts"].values())
+    expect(changed == 0, f"the second run reports changed={changed}")
+    expect(totals["writes"] == 0, f"the second run sent {totals['writes']} writes")
+    expect(totals["shells"] == 0, "a shell was started on a machine")
+    tell("site again", "kms1 is back. changed=0, no write was sent, no shell was started.")
+    requests, sent, received = (totals[name] / stage.machines for name in ("requests", "bytes_in", "bytes_out"))
+    tell(
+        "what it cost",
+        f"A machine: {requests:.0f} HTTP requests, {sent / 1000:.0f} kB sent, {received / 1000:.0f} kB received,"
+        f" {seconds / stage.machines:.2f} s, for setting it and then verifying it.",
+    )
+
+
+def _story() -> None:
+    started = time.monotonic()
+    with LabProcess(FLEET) as lab:
+        stage = Stage(lab)
+        tell(
+            "a fleet",
+            f"{stage.machines} simulated Windows machines on loopback: 2 servers to become KMS hosts, 38 clients,"
+            f" {len(DOMAINS)} DNS domains.",
+        )
+        for scene in (before, deploy, lose_primary, settle):
+            scene(stage)
+    tell(
+        "look next", f"All that Ansible said: {os.path.relpath(LOG, ROOT)} ({time.monotonic() - started:.0f} s in all)."
+    )
+    tell("", "make lab keeps such a fleet running and prints its inventory and what to try on it.")
+
+
+def main() -> int:
+    """Tell the story; 1 if it does not go as told."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    try:
+        _story()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (DemoFailed, LabError, AssertionError, OSError, subprocess.SubprocessError) as error:
+        said = LOG.read_text(encoding="utf-8") if LOG.exists() else ""
+        print(*f"{said}\nThe demonstration failed: {error}".splitlines()[-_SHOWN_LINES:], sep="\n", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
