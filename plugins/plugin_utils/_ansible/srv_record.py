@@ -78,7 +78,7 @@ _MAX_ATTEMPTS = 8
 
 #: WBEM_E_INVALID_NAMESPACE, WBEM_E_INVALID_CLASS, and what WinRM makes of them (resource not found, filter not
 #: processed): Windows without the role of a DNS server.
-_NO_DNS_SERVER = frozenset({0x8004100E, 0x80041010, 0x80338000, 0x8033801A})
+NO_DNS_SERVER = frozenset({0x8004100E, 0x80041010, 0x80338000, 0x8033801A})
 
 _ADVICE = {
     "REFUSED": (
@@ -143,18 +143,18 @@ def check(args: dict[str, t.Any]) -> None:
         raise InvalidArguments("server: required for via rfc2136, a server that takes updates for the zone")
     if bool(args["tsig_name"]) != bool(args["tsig_secret"]):
         raise InvalidArguments("tsig_name and tsig_secret: give both, or none")
-    server = _server(args)
-    if args["tsig_name"] and _wants_gss(args):
+    server = server_of(args)
+    if args["tsig_name"] and wants_gss(args):
         raise InvalidArguments("tsig_name and gss_tsig: an update is signed in one way only")
-    if _wants_gss(args) and server.address is not None:
+    if wants_gss(args) and server.address is not None:
         raise InvalidArguments(
             "server: give its host name, not its address, for gss_tsig: Kerberos knows the server by name (DNS/<name>)"
         )
     if DNSPYTHON_IMPORT_ERROR:
         raise InvalidArguments(missing_required_lib("dnspython >= 2.6.1"))
-    if _wants_gss(args) and gss.GSSAPI_IMPORT_ERROR:
+    if wants_gss(args) and gss.GSSAPI_IMPORT_ERROR:
         raise InvalidArguments(missing_required_lib("gssapi"))
-    _tsig_key(args)
+    tsig_key(args)
     _given_zone(args)
 
 
@@ -173,15 +173,18 @@ def _is_address(text: str) -> bool:
     return True
 
 
-def _wants_gss(args: dict[str, t.Any]) -> bool:
+def wants_gss(args: dict[str, t.Any]) -> bool:
+    """Whether the update is to be signed by Kerberos."""
     return bool(args["gss_tsig"] or args["gss_principal"])
 
 
-def _server(args: dict[str, t.Any]) -> Nameserver:
+def server_of(args: dict[str, t.Any]) -> Nameserver:
+    """The server that takes the update. Raises InvalidArguments."""
     return t.cast(Nameserver, _named("server", parse_nameserver, args["server"]))
 
 
-def _tsig_key(args: dict[str, t.Any]) -> Key | None:
+def tsig_key(args: dict[str, t.Any]) -> Key | None:
+    """The TSIG key that the options give. Raises InvalidArguments."""
     if not args["tsig_name"]:
         return None
     name = _named("tsig_name", normalise_name, args["tsig_name"])
@@ -206,7 +209,7 @@ def _given_zone(args: dict[str, t.Any]) -> Name | None:
 
 def by_dynamic_update(args: dict[str, t.Any], wish: Wish, *, check_mode: bool, diff: bool) -> Result:
     """Fulfil the wish by RFC 2136 and return the result; what goes wrong on the network is a failed result."""
-    server = ZoneServer(_server(args), _tsig_key(args), args["timeout"])
+    server = ZoneServer(server_of(args), tsig_key(args), args["timeout"])
     common: Result = {"server": str(server.server)}
     domain = wish.record.domain
     doing = f"Reading {SERVICE}.{domain}"
@@ -218,11 +221,11 @@ def by_dynamic_update(args: dict[str, t.Any], wish: Wish, *, check_mode: bool, d
             outcome = Outcome(found, edit, found, is_verified=edit is None)
         else:
             doing = _doing(wish)
-            if _wants_gss(args):
+            if wants_gss(args):
                 server.key = gss.agree_on_key(server, args["gss_principal"])
             outcome = Updater(server, zone, wish).run(found)
     except DnsFailure as failure:
-        return common | _failed(doing, server, failure, "Nothing was changed.")
+        return common | failed(doing, server, failure, "Nothing was changed.")
     if outcome.failure is not None:
         return common | _failed_update(server, wish, outcome)
     predicted = outcome.edit.result(outcome.before.records) if outcome.edit and check_mode else None
@@ -235,7 +238,7 @@ def _doing(wish: Wish) -> str:
     record = wish.record
     where = f"{SERVICE}.{record.domain}"
     if wish.present:
-        return f"Having the value {_text(record)} in {where}"
+        return f"Having the value {text_of_value(record)} in {where}"
     return f"Removing the values of {record.target}, port {record.port}, from {where}"
 
 
@@ -251,10 +254,11 @@ def _failed_update(server: ZoneServer, wish: Wish, outcome: Outcome) -> Result:
         told = "Nothing was changed."
     else:
         told = "It was asked again and does not show the change; the update is not repeated by itself: run again."
-    return _failed(_doing(wish), server, failure, told) | {"changed": bool(changes), "changes": changes}
+    return failed(_doing(wish), server, failure, told) | {"changed": bool(changes), "changes": changes}
 
 
-def _failed(doing: str, server: ZoneServer, failure: DnsFailure, told: str) -> Result:
+def failed(doing: str, server: ZoneServer, failure: DnsFailure, told: str) -> Result:
+    """The result of what a server did not do: why, and what to do about it."""
     detail = f" ({failure.detail})" if failure.detail else ""
     advice = _ADVICE.get(failure.code, "The server gave no other reason.")
     return {
@@ -282,8 +286,8 @@ def _result(wish: Wish, outcome: Outcome, after: RecordSet, zone: str, verified:
         result["diff"] = {
             "before_header": zone,
             "after_header": zone,
-            "before": "".join(_line(item["setting"], item["before"]) for item in changes),
-            "after": "".join(_line(item["setting"], item["after"]) for item in changes),
+            "before": "".join(diff_line(item["setting"], item["before"]) for item in changes),
+            "after": "".join(diff_line(item["setting"], item["after"]) for item in changes),
         }
     return result
 
@@ -295,18 +299,20 @@ def _changes(wish: Wish, before: RecordSet, edit: Edit | None) -> list[Result]:
     setting = f"{SERVICE}.{before.domain}"
     old, new = wish.of(before.records), wish.of(edit.result(before.records))
     changes: list[Result] = []
-    if [*map(_text, old)] != [*map(_text, new)]:
-        changes.append({"setting": setting, "before": [*map(_text, old)], "after": [*map(_text, new)]})
+    if [*map(text_of_value, old)] != [*map(text_of_value, new)]:
+        changes.append({"setting": setting, "before": [*map(text_of_value, old)], "after": [*map(text_of_value, new)]})
     if old and wish.ttl is not None and {record.ttl for record in old} != {wish.ttl}:
         changes.append({"setting": f"{setting} ttl", "before": old[0].ttl, "after": wish.ttl})
     return changes
 
 
-def _text(record: SrvRecord) -> str:
+def text_of_value(record: SrvRecord) -> str:
+    """A value as it stands in a zone file."""
     return f"{record.priority} {record.weight} {record.port} {record.target}"
 
 
-def _line(setting: str, value: t.Any) -> str:
+def diff_line(setting: str, value: t.Any) -> str:
+    """A setting in the YAML of a diff."""
     dumped: str = yaml.safe_dump({setting: value}, default_flow_style=False, width=200)
     return dumped
 
@@ -327,7 +333,7 @@ def by_windows_dns(
         values = _WindowsValues(dns_server, zone, wish)
         found = values.read()
     except Exception as error:  # nothing has been sent that changes anything
-        if isinstance(error, CimFault) and error.hresult in _NO_DNS_SERVER:
+        if isinstance(error, CimFault) and error.hresult in NO_DNS_SERVER:
             return common | refusal_result(
                 "This machine is no Windows DNS server: it has no CIM namespace root/MicrosoftDNS. Delegate the task to"
                 " one (delegate_to).",

@@ -107,17 +107,18 @@ def update_message(zone: Name, found: RecordSet, edit: Edit) -> UpdateMessage:
     owner = owner_of(found.domain)
     message = dns.update.UpdateMessage(zone)
     for record in found.records:
-        message.present(owner, _rdata(record))
+        message.present(owner, rdata_of(record))
     if not found.records:
         message.absent(owner, dns.rdatatype.SRV)
     for record in edit.remove:
-        message.delete(owner, _rdata(record))
+        message.delete(owner, rdata_of(record))
     if edit.add is not None:
-        message.add(owner, edit.add.ttl, _rdata(edit.add))
+        message.add(owner, edit.add.ttl, rdata_of(edit.add))
     return message
 
 
-def _rdata(record: SrvRecord) -> Rdata:
+def rdata_of(record: SrvRecord) -> Rdata:
+    """Return the data of a value."""
     target = dns.name.from_text(record.target).to_text()
     text = f"{record.priority} {record.weight} {record.port} {target}"
     return dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.SRV, text)
