@@ -151,11 +151,15 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Story]:
 
 
 def test_the_project_holds_a_file_for_each_template() -> None:
-    files = blocks("yaml")
-    playbooks = {path.name for path in (ROOT / "playbooks").glob("*.yml")}
-    assert {name for name in files if name.endswith(".yml")} == {"collections/requirements.yml", *playbooks}
-    for name in playbooks:
-        assert yaml.safe_load(files[name]) == [{"import_playbook": f"fleetops.kms.{name.partition('.')[0]}"}]
+    files = {name: text for name, text in blocks("yaml").items() if name.endswith(".yml")}
+    requirements = yaml.safe_load(files.pop("collections/requirements.yml"))
+    assert [entry["name"] for entry in requirements["collections"]] == ["fleetops.kms"]
+    assert {"site.yml", "deploy_hosts.yml", "configure_clients.yml", "verify.yml"} <= set(files)
+    for name, text in files.items():
+        assert (ROOT / "playbooks" / name).is_file()
+        assert yaml.safe_load(text) == [{"import_playbook": f"fleetops.kms.{name.partition('.')[0]}"}]
+    named_by_templates = set(re.findall(r"\| `(\w+\.yml)` \|", guide()))
+    assert named_by_templates <= set(files)
 
 
 def test_site_ends_well(story: Story) -> None:

@@ -144,7 +144,7 @@ def story(ansible: Ansible, lab: LabProcess) -> Story:
     env = {"ANSIBLE_LOG_PATH": str(log), "ANSIBLE_SHOW_CUSTOM_STATS": "1", "ANSIBLE_DISPLAY_ARGS_TO_STDOUT": "1"}
     where = hosts(lab, WORK)
     checked = ansible.playbook(playbook(), where, "-vvvv", "--check", "--diff", env=env)
-    real = ansible.playbook(playbook(), where, "-vvvvvv", "--diff", env=env)
+    real = ansible.playbook(playbook(), where, "-vvvvvv", "--diff", env={**env, "ANSIBLE_DEBUG": "1"})
     return Story(checked, real, log.read_text(encoding="utf-8"), lab.stats()["machines"])
 
 
