@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import configparser
+import contextlib
 import functools
 import hashlib
 import os
@@ -26,6 +27,8 @@ from house import BUILD, ROOT, StepFailed, run
 MATRIX = ROOT / "tests" / "matrix" / "ansible-core.cfg"
 _REQUIREMENTS = ("meta/ee-requirements.txt", "tests/lab/requirements.txt", "tests/requirements.txt")
 _LINT_REQUIREMENTS = "tests/requirements-lint.txt"
+# Only where it can be built; tests that need it are skipped elsewhere.
+_KERBEROS_REQUIREMENTS = "tests/requirements-kerberos.txt"
 # A Python without ensurepip (Debian without python3-venv) cannot make an environment.
 _PROBE = "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"
 
@@ -96,6 +99,7 @@ def make(release: str, *, lint: bool) -> Path:
         digest.update((ROOT / name).read_bytes())
     folder, stamp = path_of(release), path_of(release) / "made-from"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest.hexdigest():
+        _add_kerberos(release, folder)
         return folder
     # The lint tools ask for more, never for less: an environment that has them serves the tests as well.
     files = ["tests/requirements.txt", *([_LINT_REQUIREMENTS] if lint else [])]
@@ -104,7 +108,19 @@ def make(release: str, *, lint: bool) -> Path:
     pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip"]
     run(f"venv {release} install", [*pip, "install", f"ansible-core~={release}.0", *options])
     stamp.write_text(digest.hexdigest(), encoding="utf-8")
+    _add_kerberos(release, folder)
     return folder
+
+
+def _add_kerberos(release: str, folder: Path) -> None:
+    """Install what Kerberos needs where it can be built; where that fails once it is not tried again."""
+    stamp = folder / "kerberos-tried"
+    if stamp.exists() or not (shutil.which("krb5-config") and (shutil.which("cc") or shutil.which("gcc"))):
+        return
+    with contextlib.suppress(StepFailed):
+        pip = [folder / "bin" / "python", "-m", "pip"]
+        run(f"venv {release} kerberos", [*pip, "install", "-r", _KERBEROS_REQUIREMENTS])
+    stamp.touch()
 
 
 def main() -> int:
