@@ -118,7 +118,7 @@ def _add_kerberos(release: str, folder: Path) -> None:
     if stamp.exists() or not (shutil.which("krb5-config") and (shutil.which("cc") or shutil.which("gcc"))):
         return
     with contextlib.suppress(StepFailed):
-        pip = [folder / "bin" / "python", "-m", "pip"]
+        pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip"]
         run(f"venv {release} kerberos", [*pip, "install", "-r", _KERBEROS_REQUIREMENTS])
     stamp.touch()
 
