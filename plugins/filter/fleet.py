@@ -17,6 +17,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import role_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import problems, rounds, verdict
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import VARIABLES, DeclaredHost, declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import judge_records
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.finding import Kind, Severity, lines, soften
@@ -72,10 +73,15 @@ def input_check(hostvars: Mapping[str, Any], hosts: Sequence[str], clients: Sequ
 
 @fleet_filter
 def record_findings(
-    records: Any, declared: Sequence[Mapping[str, Any]], deployed: Iterable[str], changing: Iterable[str] = ()
+    records: Any,
+    declared: Sequence[Mapping[str, Any]],
+    deployed: Iterable[str],
+    changing: Iterable[str] = (),
+    approved: Any = None,
 ) -> dict[str, list[str]]:
     """Return, as lines, which records of the deployed hosts DNS does not have yet, and what else is not as declared."""
-    found = judge_records(records_of(records), [DeclaredHost.from_dict(item) for item in declared])
+    hosts = [DeclaredHost.from_dict(item) for item in declared]
+    found = judge_records(records_of(records), hosts, approval=_approval(approved))
     own = set(deployed)
     found = [item for item in found if not item.machines or own & set(item.machines)]
     found = soften(found, set(changing))
@@ -115,6 +121,7 @@ def findings(
     records: Any = (),
     probes: Sequence[Mapping[str, Any]] = (),
     check_mode: bool = False,
+    approved: Any = None,
 ) -> dict[str, Any]:
     """Return the verification of a fleet: findings, their table, the table of records, and counts."""
     hosts, clients = list(hosts), list(clients)
@@ -126,8 +133,14 @@ def findings(
         probes=probes,
         changing={name for name in (*hosts, *clients) if check_mode and _would_change(hostvars[name])},
         aliases={address for record in records for address in record.get("addresses") or ()},
+        approval=_approval(approved),
     )
     return verdict.verdict(fleet)
+
+
+def _approval(approved: Any) -> ApprovedHosts | None:
+    names = as_list(approved)
+    return ApprovedHosts.of(names) if names else None
 
 
 def _would_change(variables: Mapping[str, Any]) -> bool:

@@ -29,6 +29,8 @@ RANGES = {
     **{f"kms_client_{row.option}": (row.minimum, row.maximum) for row in CLIENT_SETTINGS if row.maximum is not None},
     "kms_host_verify_retries": (0, 10_000),
     "kms_host_verify_delay": (0, 3_600),
+    "kms_steer_retries": (0, 10_000),
+    "kms_steer_delay": (0, 3_600),
 }
 
 Machines = Mapping[str, Mapping[str, t.Any]]

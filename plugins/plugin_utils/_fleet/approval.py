@@ -61,9 +61,18 @@ def _pattern(text: str) -> str:
 
 
 def approved_hosts(patterns: c.Iterable[str], hosts: c.Iterable[DeclaredHost]) -> ApprovedHosts:
-    """Return who is approved: what ``patterns`` say, or else the declared hosts. Raises ValueError for nobody."""
-    given = list(patterns)
-    return ApprovedHosts.of(given or [host.fqdn for host in hosts if host.fqdn])
+    """Return who is approved: what ``patterns`` say, or else the declared hosts.
+
+    Raises ValueError for nobody, and for a declared host that the patterns leave out: it would be taken for a rogue.
+    """
+    given, declared = list(patterns), [host.fqdn for host in hosts if host.fqdn]
+    approved = ApprovedHosts.of(given or declared)
+    forgotten = [name for name in declared if name not in approved]
+    if forgotten:
+        raise ValueError(
+            f"{', '.join(forgotten)}: declared as KMS host, but not among kms_approved_hosts; add it there"
+        )
+    return approved
 
 
 def spelled(name: object) -> str:

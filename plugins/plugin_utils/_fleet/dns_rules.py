@@ -10,31 +10,72 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.published import
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.published import FindingKind, explain
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, shares
 
+from . import steering
+from .approval import ApprovedHosts
 from .declared import DeclaredHost
-from .finding import Finding, Kind, fail, warn
+from .finding import NAMED_MACHINES, Finding, Kind, fail, warn
 
 #: Why a host could not publish itself, by its inventory name and the domain.
 Refusals = c.Mapping[tuple[str, str], str]
 
 
 def judge_records(
-    records: c.Sequence[SrvRecord], hosts: c.Sequence[DeclaredHost], refusals: Refusals | None = None
+    records: c.Sequence[SrvRecord],
+    hosts: c.Sequence[DeclaredHost],
+    refusals: Refusals | None = None,
+    approval: ApprovedHosts | None = None,
 ) -> list[Finding]:
     """Return how DNS differs from what is declared, in every domain that ``records`` or ``hosts`` name.
 
     A value whose target is a declared host, but which is not declared, tells of a list that was changed or of a host
-    that was moved: nobody will take it away by itself. Any other value that is not declared is not approved.
+    that was moved: nobody will take it away by itself. Unless steering has put it there: that is a state to be told.
+    Any other value that is not declared is not approved, if ``approval`` does not say otherwise.
     """
     wanted = [record for host in hosts for record in host.wanted]
     approved = {host.fqdn: host for host in hosts if host.fqdn}
     named = {record.domain for record in wanted}
-    findings = [_judge(item, approved, refusals or {}, wanted) for item in explain(records, wanted)]
-    elsewhere = [record for record in records if record.domain not in named]
-    return findings + [_judge_elsewhere(record, share, approved) for record, share in _with_shares(elsewhere)]
+    share_of = dict(_with_shares(list(dict.fromkeys(records))))
+    judged = [r for r in share_of if r.target in approved or approval is None or r.target not in approval]
+    steered = steering.steered_records(judged, hosts)
+    # A steered value is judged as the declared one in whose place it stands.
+    differences = explain((steered.get(record, record) for record in judged), wanted)
+    past = {record.domain for record in steered}
+    return [
+        *(_judge(item, approved, refusals or {}, wanted, share_of, past) for item in differences),
+        *_judge_steered(steered, judged, hosts, approved),
+        *(_judge_elsewhere(record, share_of[record], approved) for record in judged if record.domain not in named),
+    ]
+
+
+def _judge_steered(
+    steered: c.Mapping[SrvRecord, SrvRecord],
+    records: c.Sequence[SrvRecord],
+    hosts: c.Sequence[DeclaredHost],
+    approved: c.Mapping[str, DeclaredHost],
+) -> list[Finding]:
+    """Whether a domain is steered is a state, not a fault; without a reason any more it is to be ended."""
+    if not steered:
+        return []
+    reasons = steering.reasons(records, hosts, approved)
+    findings = []
+    for record, declared in sorted(steered.items(), key=lambda item: item[0].sort_key):
+        host = approved[record.target]
+        text = f"is steered to {host.name} ({record.priority} {record.weight}, declared"
+        text += f" {declared.priority} {declared.weight})"
+        names = list(dict.fromkeys(other.target for other in reasons.get(record.domain, ())))
+        named = ", ".join(names[:NAMED_MACHINES]) + (" and others" if len(names) > NAMED_MACHINES else "")
+        text += f", past {named}" if names else ", but no host that is not approved is left: unsteer it (steer_clients)"
+        findings.append(warn(Kind.STEERED, record.domain, text, host.name))
+    return findings
 
 
 def _judge(
-    item: Difference, approved: c.Mapping[str, DeclaredHost], refusals: Refusals, wanted: c.Sequence[SrvRecord]
+    item: Difference,
+    approved: c.Mapping[str, DeclaredHost],
+    refusals: Refusals,
+    wanted: c.Sequence[SrvRecord],
+    share_of: c.Mapping[SrvRecord, float],
+    steered: c.Collection[str],
 ) -> Finding:
     if item.wanted is not None:
         host = approved[item.wanted.target]
@@ -50,7 +91,11 @@ def _judge(
     if item.kind is FindingKind.EXTRA:
         text = f"{data(item.found)} is NOT APPROVED; clients ask it only when every KMS host is down"
         return warn(Kind.NOT_APPROVED_BEHIND, item.domain, text)
-    return fail(Kind.NOT_APPROVED, item.domain, _outranks(item.found, item.share, approved, wanted))
+    share = share_of[item.found]
+    text = _outranks(item.found, share, approved, wanted)
+    # It still is to go, but clients are led past it: a fleet that can be cleaned up no further does not fail for ever.
+    led_past = item.domain in steered and share < steering.NOTICEABLE_SHARE
+    return (warn if led_past else fail)(Kind.NOT_APPROVED, item.domain, text)
 
 
 def _outranks(

@@ -32,6 +32,7 @@ class Kind(enum.Enum):
     NOT_APPROVED = "not_approved"
     NOT_APPROVED_BEHIND = "not_approved_behind"
     UNDECLARED = "undeclared"
+    STEERED = "steered"
     # Of a KMS host
     NAME_UNKNOWN = "name_unknown"
     NOT_READ = "not_read"

@@ -17,6 +17,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish im
 from .declared import DeclaredHost
 from .finding import Finding, Kind, fail, warn
 from .reading import Reading
+from .steering import keep_steered, steered_entries
 
 #: Events of a KMS host: publishing in DNS failed (with HRESULT and domain), and succeeded (with the domain).
 PUBLISH_FAILED = 12293
@@ -42,7 +43,11 @@ def judge_host(host: DeclaredHost, reading: Reading, peers: c.Sequence[DeclaredH
 
 def _judge_list(host: DeclaredHost, reading: Reading) -> list[Finding]:
     texts = reading.kms.get("publish_list")
-    if texts is None or same_list(parse_list(texts), host.publish):
+    if texts is None:
+        return []
+    entries = parse_list(texts)
+    steered = {entry.domain for entry in steered_entries(host, entries)}  # DNS tells of that state, and of its reason
+    if same_list(entries, keep_steered(host, entries, steered)):
         return []
     has = "; ".join(texts) or "nothing"
     declared = "; ".join(map(format_entry, host.publish)) or "nothing"

@@ -34,7 +34,7 @@ def is_steered(value: SrvRecord | PublishEntry) -> bool:
 
 
 def reasons(
-    records: c.Iterable[SrvRecord], hosts: c.Sequence[DeclaredHost], approved: ApprovedHosts
+    records: c.Iterable[SrvRecord], hosts: c.Sequence[DeclaredHost], approved: c.Container[str]
 ) -> dict[str, tuple[SrvRecord, ...]]:
     """Return, by domain, the values of hosts that are not approved and that clients may ask before a declared one.
 
@@ -97,7 +97,8 @@ class Standing:
     problem: str = ""
     count: int = 0
     required: int = 0
-    publish: tuple[PublishEntry, ...] = ()
+    #: Its publish list; None when it could not be read.
+    publish: tuple[PublishEntry, ...] | None = None
 
     @property
     def has_count(self) -> bool:
@@ -168,16 +169,20 @@ def unsteer(
     approved: ApprovedHosts,
     domains: c.Collection[str],
 ) -> list[DomainPlan]:
-    """Return how to bring the steered domains back to what is declared; a domain that has a reason stays steered."""
+    """Return how to bring the steered domains back to what is declared.
+
+    A domain that has a reason stays steered, and so does one of which DNS shows no value: it may not have answered.
+    """
     records = list(records)
     hosts = [standing.host for standing in standings]
     found = reasons(records, hosts, approved)
     by_dns = {record.domain for record in steered_records(records, hosts)}
-    by_list = {entry.domain for one in standings for entry in steered_entries(one.host, one.publish)}
+    by_list = {entry.domain for one in standings for entry in steered_entries(one.host, one.publish or ())}
+    answered = {record.domain for record in records}
     return [
-        _keep(domain, found[domain], standings, records)
-        if domain in found
-        else DomainPlan(domain, (), None, wanted_in(domain, hosts))
+        DomainPlan(domain, (), None, wanted_in(domain, hosts))
+        if domain in answered and domain not in found
+        else _keep(domain, found.get(domain, ()), standings, records)
         for domain in sorted((by_dns | by_list) & set(domains))
     ]
 
@@ -214,10 +219,10 @@ def _steer(
 def _keep(
     domain: str, found: tuple[SrvRecord, ...], standings: c.Sequence[Standing], records: c.Sequence[SrvRecord]
 ) -> DomainPlan:
-    names = ", ".join(dict.fromkeys(record.target for record in found))
     keeper = _steered_now(domain, standings, records)
-    host = keeper.host if keeper else None
-    return DomainPlan(domain, found, host, (), (f"stays steered: {names} would be asked before a declared KMS host",))
+    names = ", ".join(dict.fromkeys(record.target for record in found))
+    why = f"{names} would be asked before a declared KMS host" if found else "DNS shows no value there"
+    return DomainPlan(domain, found, keeper.host if keeper else None, (), (f"stays steered: {why}",))
 
 
 def _choice(domain: str, standings: c.Sequence[Standing], records: c.Sequence[SrvRecord]) -> Standing | None:
@@ -237,7 +242,9 @@ def _steered_now(domain: str, standings: c.Sequence[Standing], records: c.Sequen
         record.target for record in steered_records(records, [one.host for one in standings]) if record.domain == domain
     }
     for one in standings:
-        if one.host.fqdn in values or any(entry.domain == domain for entry in steered_entries(one.host, one.publish)):
+        if one.host.fqdn in values or any(
+            entry.domain == domain for entry in steered_entries(one.host, one.publish or ())
+        ):
             return one
     return None
 
@@ -253,10 +260,11 @@ def _still_asked(found: c.Sequence[SrvRecord], wanted: c.Sequence[SrvRecord]) ->
     ]
 
 
-def publish_of(standing: Standing, plans: c.Iterable[DomainPlan]) -> tuple[PublishEntry, ...]:
-    """Return the publish list that a host is to have: what it has now, changed in the planned domains alone.
+def publish_of(standing: Standing, plans: c.Iterable[DomainPlan]) -> tuple[PublishEntry, ...] | None:
+    """Return the publish list that a host is to have where it is another one than it has now; else None.
 
-    An entry that is not readable cannot be written again; then the declared list is taken in its place.
+    It is what it has now, changed in the planned domains alone. A host that could not be read is left alone. An entry
+    that is not readable cannot be written again; then the declared list is taken in its place.
     """
     wanted = {
         record.domain: PublishEntry(record.domain, record.priority, record.weight)
@@ -264,11 +272,13 @@ def publish_of(standing: Standing, plans: c.Iterable[DomainPlan]) -> tuple[Publi
         for record in plan.wanted
         if record.target == standing.host.fqdn
     }
+    if standing.publish is None:
+        return None
     now = effective(standing.host, standing.publish)
+    if not wanted or all(entry in now for entry in wanted.values()):
+        return None
     if any(entry.malformed for entry in now):
         now = effective(standing.host, standing.host.publish)
-    if not wanted or all(entry in now for entry in wanted.values()):
-        return now
     kept = {entry.domain: entry for entry in now}
     return tuple((kept | wanted).values())
 

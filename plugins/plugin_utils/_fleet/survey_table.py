@@ -66,7 +66,8 @@ def _shown(rows: c.Sequence[str]) -> list[str]:
     return [*rows[:SHOWN], f"... and {more} more"] if more > 0 else list(rows)
 
 
-def _named(names: c.Sequence[str]) -> str:
+def named(names: c.Sequence[str]) -> str:
+    """Return the first few of some names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
@@ -129,14 +130,14 @@ def _requests(host: Host) -> str:
     if not total:
         return ""
     names = [row["client"] for row in host["clients_served"] or ()]
-    return f"{total} requests" + (f", lately of {_named(names)}" if names else "")
+    return f"{total} requests" + (f", lately of {named(names)}" if names else "")
 
 
 def _origin(row: c.Mapping[str, t.Any]) -> str:
     installed = row["installed"] or "a day that is not told"
     return (
         f"{row['count']} x *****-{row['partial_product_key']}, {row['edition_id'] or 'edition not known'},"
-        f" installed on {installed}: {_named(row['machines'])}"
+        f" installed on {installed}: {named(row['machines'])}"
     )
 
 
@@ -159,7 +160,7 @@ def _clients(clients: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
         found.setdefault((client["how"], client["host"]), []).append(client["machine"])
     words = {"fixed_to": "fixed to", "served_by": "last served by"}
     rows = sorted(found.items(), key=lambda row: (row[0][0], -len(row[1]), row[0][1]))
-    return _shown([f"{words[how]} {host}: {len(names)} ({_named(names)})" for (how, host), names in rows])
+    return _shown([f"{words[how]} {host}: {len(names)} ({named(names)})" for (how, host), names in rows])
 
 
 def _unread(unread: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
@@ -168,14 +169,14 @@ def _unread(unread: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
     for one in unread:
         found.setdefault(one["problem"].replace(one["machine"], "the machine"), []).append(one["machine"])
     rows = sorted(found.items(), key=lambda row: -len(row[1]))
-    return _shown([f"{len(names)} ({_named(names)}): {problem}" for problem, names in rows])
+    return _shown([f"{len(names)} ({named(names)}): {problem}" for problem, names in rows])
 
 
 def _steered(domains: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
     return [
         f"{domain['domain']} is steered to {domain['steered_to']}"
         + (
-            f", past {_named(domain['outranking'])}"
+            f", past {named(domain['outranking'])}"
             if domain["outranking"]
             else ", without a reason any more: unsteer it"
         )

@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
 
 from . import client_rules, dns_rules, host_rules
+from .approval import ApprovedHosts
 from .declared import DeclaredHost
 from .finding import Finding, Kind, Severity, gather, lines, soften, warn
 from .reading import Reading
@@ -29,6 +30,8 @@ class Fleet:
     changing: c.Collection[str] = ()
     #: Further names and addresses of the hosts, to which a client may be fixed.
     aliases: c.Collection[str] = ()
+    #: Who is approved beside the declared hosts; None: nobody.
+    approval: ApprovedHosts | None = None
 
 
 def judge(fleet: Fleet) -> list[Finding]:
@@ -40,8 +43,10 @@ def judge(fleet: Fleet) -> list[Finding]:
         for domain, why in host_rules.refusals_of(host, reading).items()
     }
     approved = {host.fqdn for host in fleet.hosts} - {""} | set(fleet.aliases)
+    if fleet.approval:
+        approved |= {record.target for record in fleet.records if record.target in fleet.approval}
     published = {record.domain for record in fleet.records if record.target in approved}
-    findings = dns_rules.judge_records(fleet.records, fleet.hosts, refusals)
+    findings = dns_rules.judge_records(fleet.records, fleet.hosts, refusals, fleet.approval)
     findings += [_name_unknown(host) for host in fleet.hosts if not host.fqdn]
     for host, reading in read:
         own = {record.domain for record in fleet.records if record.target == host.fqdn}
@@ -81,6 +86,8 @@ def _notes(fleet: Fleet) -> dict[SrvRecord, str]:
     return {
         record: host_rules.describe_host(host, fleet.readings.get(host.name))
         if (host := by_fqdn.get(record.target))
+        else "approved"
+        if fleet.approval and record.target in fleet.approval
         else "NOT APPROVED"
         for record in fleet.records
     }

@@ -108,7 +108,9 @@ def test_what_approves_nobody_or_anybody_is_refused(patterns: list[str]) -> None
 
 def test_the_declared_hosts_are_approved_unless_others_are_named() -> None:
     assert KMS1 in approved_hosts([], [PRIMARY])
-    assert KMS1 not in approved_hosts([f"other.{CORP}"], [PRIMARY])
+    assert f"kms9.{CORP}" in approved_hosts([f"kms?.{CORP}"], [PRIMARY])
+    with pytest.raises(ValueError, match=KMS1):
+        approved_hosts([f"other.{CORP}"], [PRIMARY])
     with pytest.raises(ValueError):
         approved_hosts([], [declare("kms1", {})])
 

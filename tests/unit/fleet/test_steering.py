@@ -44,6 +44,12 @@ def rogue(domain: str = CORP, priority: int = 0, weight: int = 0, target: str = 
     return SrvRecord(domain, target, 1688, priority, weight)
 
 
+def listed(host: Standing, plan: steering.DomainPlan) -> list[str] | None:
+    """The publish list that a host gets, None when it keeps the one it has."""
+    entries = steering.publish_of(host, [plan])
+    return None if entries is None else [format_entry(entry) for entry in entries]
+
+
 def values(records: t.Iterable[SrvRecord]) -> set[tuple[str, int, int]]:
     return {(record.target, record.priority, record.weight) for record in records}
 
@@ -52,10 +58,8 @@ def test_only_the_domain_of_the_rogue_is_steered_and_the_others_keep_their_rank(
     (plan,) = steering.steer(standings(), [*AS_DECLARED, rogue()], APPROVED, BOTH)
     assert plan.domain == CORP and plan.host == PRIMARY and plan.reasons == (rogue(),)
     assert values(plan.wanted) == {(KMS1, 0, 65535), (KMS2, 20, 100)}
-    first = [format_entry(entry) for entry in steering.publish_of(standings()[0], [plan])]
-    second = [format_entry(entry) for entry in steering.publish_of(standings()[1], [plan])]
-    assert first == [f"{CORP}, 0, 65535", f"{BRANCH}, 10, 100"]
-    assert second == [f"{CORP}, 20, 100", f"{BRANCH}, 20, 100"]
+    assert listed(standings()[0], plan) == [f"{CORP}, 0, 65535", f"{BRANCH}, 10, 100"]
+    assert listed(standings()[1], plan) is None
 
 
 @pytest.mark.parametrize(
@@ -118,10 +122,17 @@ def test_a_domain_is_unsteered_only_when_its_reason_is_gone() -> None:
     assert values(branch.wanted) == {(KMS1, 10, 100), (KMS2, 20, 100)}
 
 
+def test_a_domain_that_dns_says_nothing_of_stays_steered() -> None:
+    hosts = standings(publish_list=[f"{CORP}, 0, 65535", f"{BRANCH}, 0, 65535"])
+    (branch, corp) = steering.unsteer(hosts, PRIMARY.wanted[:1], APPROVED, BOTH)
+    assert (branch.domain, branch.wanted, branch.host) == (BRANCH, (), PRIMARY)
+    assert corp.wanted and not corp.reasons
+
+
 def test_a_domain_that_only_the_publish_list_still_steers_is_unsteered_too() -> None:
     hosts = standings(publish_list=[f"{CORP}, 0, 65535", f"{BRANCH}, 10, 100"])
     (plan,) = steering.unsteer(hosts, AS_DECLARED, APPROVED, BOTH)
-    assert [format_entry(e) for e in steering.publish_of(hosts[0], [plan])] == [
+    assert listed(hosts[0], plan) == [
         f"{CORP}, 10, 100",
         f"{BRANCH}, 10, 100",
     ]
@@ -140,14 +151,26 @@ def test_a_declared_0_65535_is_no_steered_state() -> None:
 def test_an_empty_publish_list_is_the_home_domain() -> None:
     one = standing_of(PRIMARY, reading("kms1", publish_list=[]))
     (plan,) = steering.steer([one], [rogue(BRANCH)], APPROVED, BOTH)
-    assert [format_entry(e) for e in steering.publish_of(one, [plan])] == [f"{CORP}, 0, 0", f"{BRANCH}, 0, 65535"]
+    assert listed(one, plan) == [f"{CORP}, 0, 0", f"{BRANCH}, 0, 65535"]
 
 
 def test_other_entries_of_a_list_are_left_alone() -> None:
     mine = [f"{CORP}, 10, 100", f"{BRANCH}, 10, 100", "extra.example.org, 7, 7"]
     one = standing_of(PRIMARY, reading("kms1", publish_list=mine))
     (plan,) = steering.steer([one], [rogue()], APPROVED, BOTH)
-    assert [format_entry(e) for e in steering.publish_of(one, [plan])] == [f"{CORP}, 0, 65535", *mine[1:]]
+    assert listed(one, plan) == [f"{CORP}, 0, 65535", *mine[1:]]
+
+
+def test_a_host_that_could_not_be_read_or_has_its_entries_is_left_alone() -> None:
+    (plan,) = steering.steer(standings(), [rogue()], APPROVED, BOTH)
+    assert listed(standing_of(PRIMARY, Reading("kms1", problem="dead")), plan) is None
+    assert listed(standings(publish_list=[f"{CORP}, 0, 65535"])[0], plan) is None
+
+
+def test_a_list_that_windows_cannot_read_is_written_as_declared() -> None:
+    one = standing_of(PRIMARY, reading("kms1", publish_list=["what, is, this, here"]))
+    (plan,) = steering.steer([one], [rogue()], APPROVED, BOTH)
+    assert listed(one, plan) == [f"{CORP}, 0, 65535", f"{BRANCH}, 10, 100"]
 
 
 def test_a_deployment_keeps_what_is_steered_with_a_reason_and_nothing_else() -> None:

@@ -1,0 +1,217 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""KMS hosts that are not approved: the survey of a fleet, and how clients are steered past them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import (
+    READ,
+    Filter,
+    fleet_filter,
+    plain,
+    reading,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import fleet_problems
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import steering, survey_table, verdict
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import approved_hosts, as_list
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import DeclaredHost
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import data
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import Reading
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.rogues import domains_to_ask
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import Survey, precheck, survey
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import (
+    PublishEntry,
+    format_entry,
+    parse_list,
+)
+
+#: What the hosts are given as their key; only its last five characters are ever looked at here.
+_HOST_KEY = "kms_host_product_key"
+
+
+def _readings(hostvars: Mapping[str, Any], names: Iterable[str]) -> Iterator[Reading]:
+    """What was read of the machines; one that was skipped, because it is no Windows machine, is left out."""
+    for name in names:
+        result = hostvars[name].get(READ)
+        if not (isinstance(result, Mapping) and result.get("skipped")):
+            yield reading(hostvars, name)
+
+
+def _hosts(declared: Iterable[Mapping[str, Any]]) -> list[DeclaredHost]:
+    return [DeclaredHost.from_dict(item) for item in declared]
+
+
+def _addresses(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Addresses by target, of the records that were resolved."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if "addresses" in record:
+            known = found.setdefault(str(record["target"]), [])
+            known += [address for address in record["addresses"] if address not in known]
+    return found
+
+
+@fleet_filter
+def rogue_inputs(hostvars: Mapping[str, Any], name: str, hosts: Sequence[str], roles: Sequence[str]) -> list[str]:
+    """Return what is wrong with the inputs of a whole fleet, as the machine ``name`` has them."""
+    return fleet_problems(hostvars, name, hosts, roles)
+
+
+@fleet_filter
+def rogue_domains(
+    hostvars: Mapping[str, Any], declared: Sequence[Mapping[str, Any]], machines: Iterable[str], domains: Any = None
+) -> list[str]:
+    """Return the domains to ask: those given or declared, and wherever a KMS host that was read publishes itself."""
+    given = as_list(domains) or verdict.domains_of(_hosts(declared))
+    return domains_to_ask(given, _readings(hostvars, machines))
+
+
+@fleet_filter
+def rogue_survey(
+    hostvars: Mapping[str, Any],
+    declared: Sequence[Mapping[str, Any]],
+    machines: Iterable[str],
+    records: Any = (),
+    approved: Any = None,
+    dns_servers: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Return the survey of a fleet as ``report`` and ``lines``."""
+    hosts = _hosts(declared)
+    found = list(records)
+    fleet = Survey(
+        hosts=hosts,
+        approved=approved_hosts(as_list(approved), hosts),
+        readings={one.name: one for one in _readings(hostvars, machines)},
+        records=[*records_of(found), *_of_dns_servers(hostvars, dns_servers)],
+        addresses=_addresses(found),
+        declared_keys=[str(hostvars[host.name].get(_HOST_KEY) or "").strip()[-5:] for host in hosts],
+    )
+    report = plain(survey(fleet))
+    return {"report": report, "lines": survey_table.lines(report), "summary": survey_table.summary(report)}
+
+
+def _of_dns_servers(hostvars: Mapping[str, Any], names: Iterable[str]) -> Iterator[SrvRecord]:
+    for name in names:
+        result = hostvars[name].get("_kms_rogues_zones")
+        kms = result.get("kms") if isinstance(result, Mapping) else None
+        yield from records_of((kms or {}).get("srv_records") or [])
+
+
+@fleet_filter
+def approved_names(declared: Sequence[Mapping[str, Any]], approved: Any = None) -> list[str]:
+    """Return the names and globs of the approved hosts: those given, or else the declared hosts."""
+    return list(approved_hosts(as_list(approved), _hosts(declared)).patterns)
+
+
+@fleet_filter
+def steer_plan(
+    hostvars: Mapping[str, Any],
+    declared: Sequence[Mapping[str, Any]],
+    records: Any,
+    state: str = "steered",
+    approved: Any = None,
+    domains: Any = None,
+    outside: Iterable[str] = (),
+    probes: Sequence[Mapping[str, Any]] = (),
+) -> dict[str, Any]:
+    """Return how to steer or unsteer the domains of a fleet, or why not."""
+    hosts, found = _hosts(declared), list(records)
+    fleet = Survey(
+        hosts=hosts,
+        approved=approved_hosts(as_list(approved), hosts),
+        readings={host.name: reading(hostvars, host.name) for host in hosts},
+        records=records_of(found),
+        addresses=_addresses(found),
+    )
+    standings = fleet.standings()
+    decide = steering.steer if state == "steered" else steering.unsteer
+    names = as_list(domains) or verdict.domains_of(hosts)
+    plans = decide(standings, fleet.records, fleet.approved, names)
+    publish = {one.host.name: steering.publish_of(one, plans) for one in standings}
+    return plain(
+        {
+            **precheck(fleet, list(outside), probes),
+            "domains": [_domain(plan) for plan in plans],
+            "publish": {name: [format_entry(e) for e in entries] for name, entries in publish.items() if entries},
+            "records": [record.as_dict() for plan in plans for record in plan.wanted],
+            "lines": [line for plan in plans for line in _plan_lines(plan)],
+        }
+    )
+
+
+def _domain(plan: steering.DomainPlan) -> dict[str, Any]:
+    return {
+        "domain": plan.domain,
+        "steered_to": plan.host.fqdn if plan.host else None,
+        "reasons": [record.as_dict() for record in plan.reasons],
+        "wanted": [record.as_dict() for record in plan.wanted],
+        "notes": list(plan.notes),
+    }
+
+
+def _plan_lines(plan: steering.DomainPlan) -> list[str]:
+    past = survey_table.named([record.target for record in plan.reasons])
+    if plan.host and plan.wanted:
+        first = f"{plan.domain}: steered to {plan.host.fqdn}, past {past}"
+    elif plan.host:
+        first = f"{plan.domain}: steered to {plan.host.fqdn}"
+    else:
+        first = f"{plan.domain}: {'left as it is' if plan.reasons else 'as declared'}"
+    return [first, *(f"  {data(record)}" for record in plan.wanted), *(f"  {note}" for note in plan.notes)]
+
+
+@fleet_filter
+def steer_waiting(plan: Mapping[str, Any], records: Any) -> list[str]:
+    """Return, as lines, what DNS does not show yet of a plan."""
+    there = set(records_of(records))
+    wanted = records_of(plan["records"])
+    waiting = [f"{record.domain}: no record {data(record)}" for record in wanted if record not in there]
+    plans = [steering.DomainPlan("", (), None, tuple(wanted))]
+    older = [record for record in steering.leftovers(plans, there) if steering.is_steered(record)]
+    return waiting + [f"{record.domain}: {data(record)} is still there" for record in older]
+
+
+@fleet_filter
+def steered_domains(declared: Mapping[str, Any], publish_list: Any) -> list[str]:
+    """Return the domains that a host is steered to by its publish list."""
+    host = DeclaredHost.from_dict(declared)
+    return [entry.domain for entry in steering.steered_entries(host, parse_list(publish_list or ()))]
+
+
+@fleet_filter
+def keep_steered(
+    declared: Mapping[str, Any],
+    publish_list: Any,
+    records: Any,
+    fleet: Sequence[Mapping[str, Any]],
+    approved: Any = None,
+) -> list[dict[str, Any]]:
+    """Return what a host is to publish: as declared, but steered where it is steered now and a reason lasts."""
+    host, hosts = DeclaredHost.from_dict(declared), _hosts(fleet)
+    lasting = steering.reasons(records_of(records), hosts, approved_hosts(as_list(approved), hosts))
+    kept: tuple[PublishEntry, ...] = steering.keep_steered(host, parse_list(publish_list or ()), lasting)
+    return [{"domain": entry.domain, "priority": entry.priority, "weight": entry.weight} for entry in kept]
+
+
+class FilterModule:
+    """Hand the filters to Ansible."""
+
+    def filters(self) -> dict[str, Filter]:
+        """Return the filters by their names."""
+        filters = (
+            approved_names,
+            keep_steered,
+            rogue_domains,
+            rogue_inputs,
+            rogue_survey,
+            steer_plan,
+            steer_waiting,
+            steered_domains,
+        )
+        return {function.__name__: function for function in filters}
