@@ -9,6 +9,7 @@ import dataclasses
 import typing as t
 
 import dns.flags
+import dns.message
 import dns.name
 import dns.rcode
 import dns.rdata
@@ -165,10 +166,16 @@ class Zone:
         for rrset in message.prerequisite:
             self._require(rrset)
         self._require_together(message.prerequisite)
-        self.administer(message, key or source)
+        self._do(message, key or source)
 
     def administer(self, message: dns.update.UpdateMessage, owner: str) -> None:
-        """Apply an update whatever the policy and the prerequisites; new names belong to ``owner``."""
+        """Apply an update whatever the policy and the prerequisites; new names belong to ``owner``.
+
+        A message that was never in wire form holds names relative to its zone: here they become whole.
+        """
+        self._do(t.cast("dns.update.UpdateMessage", dns.message.from_wire(message.to_wire())), owner)
+
+    def _do(self, message: dns.update.UpdateMessage, owner: str) -> None:
         balance: Balance = collections.Counter()
         for rrset in message.update:
             self._apply(rrset, balance)

@@ -78,7 +78,7 @@ class SrvRecordProvider(RecordProvider):
             "SRVDomainName": rdata.target.to_text(),
         }
 
-    def do_createinstancefrompropertydata(self, _: Instance | None, **given: t.Any) -> None:
+    def do_createinstancefrompropertydata(self, _instance: Instance | None, **given: t.Any) -> None:
         if (given["dnsservername"] or "").rstrip(".").lower() != self.machine.fqdn.lower():
             raise CimError(WBEM_FAILED, "Generic failure")
         zone = self._zone(given["containername"])

@@ -259,7 +259,7 @@ def test_bytes_that_are_no_message_do_no_harm() -> None:
 
 @pytest.mark.parametrize("replace", [True, False])
 def test_publishing_twice_through_the_machines_client(replace: bool) -> None:
-    async def work(server: DnsServer) -> list[Srv]:
+    async def work(server: DnsServer) -> t.Sequence[Srv]:
         client = EmbeddedClient(server)
         other, old, new = (Srv(p, 1, 1688, f"{name}.{ZONE}") for p, name in ((0, "kms2"), (10, "kms1"), (20, "kms1")))
         for record, source in ((other, TWO), (old, ONE), (new, ONE)):
@@ -294,7 +294,7 @@ def test_machines_on_one_shared_address_are_told_apart_by_name() -> None:
 
 
 def test_a_domain_below_a_zone_is_published_in_that_zone() -> None:
-    async def work(server: DnsServer) -> list[Srv]:
+    async def work(server: DnsServer) -> t.Sequence[Srv]:
         client = EmbeddedClient(server)
         await client.publish(f"lab.{ZONE}", Srv(0, 0, 1688, f"kms1.{ZONE}"), ONE, replace=True)
         return await client.lookup_srv(f"lab.{ZONE}", ONE)
