@@ -59,7 +59,6 @@ except ImportError:  # query.DNSPYTHON_IMPORT_ERROR tells
     pass
 
 if t.TYPE_CHECKING:
-    from dns.name import Name
     from dns.tsig import Key
 
 RANGES = (
@@ -131,6 +130,7 @@ def wish_of(args: dict[str, t.Any]) -> Wish:
 
 def check(args: dict[str, t.Any]) -> None:
     """Refuse options that do not go together, with InvalidArguments."""
+    _check_zone(args)
     if args["via"] != "rfc2136":
         given = [name for name in _UPDATE_OPTIONS if args[name]]
         if given:
@@ -155,7 +155,6 @@ def check(args: dict[str, t.Any]) -> None:
     if wants_gss(args) and gss.GSSAPI_IMPORT_ERROR:
         raise InvalidArguments(missing_required_lib("gssapi"))
     tsig_key(args)
-    _given_zone(args)
 
 
 def _named(option: str, parse: t.Callable[[str], t.Any], text: str) -> t.Any:
@@ -195,13 +194,12 @@ def tsig_key(args: dict[str, t.Any]) -> Key | None:
     return dns.tsig.Key(dns.name.from_text(name), secret, args["tsig_algorithm"])
 
 
-def _given_zone(args: dict[str, t.Any]) -> Name | None:
+def _check_zone(args: dict[str, t.Any]) -> None:
     if not args["zone"]:
-        return None
-    zone = dns.name.from_text(_named("zone", normalise_name, args["zone"]))
-    if not owner_of(domain_of_term(args["domain"])).is_subdomain(zone):
-        raise InvalidArguments(f"zone: {SERVICE}.{args['domain']} does not lie in {args['zone']}")
-    return zone
+        return
+    zone, owner = _named("zone", normalise_name, args["zone"]), f"{SERVICE}.{domain_of_term(args['domain'])}"
+    if zone != NO_TARGET and not f".{owner}".endswith(f".{zone}"):
+        raise InvalidArguments(f"zone: {owner} does not lie in {zone}")
 
 
 # -- by dynamic update
@@ -214,7 +212,7 @@ def by_dynamic_update(args: dict[str, t.Any], wish: Wish, *, check_mode: bool, d
     domain = wish.record.domain
     doing = f"Reading {SERVICE}.{domain}"
     try:
-        zone = _given_zone(args) or find_zone(server, owner_of(domain))
+        zone = dns.name.from_text(normalise_name(args["zone"])) if args["zone"] else find_zone(server, owner_of(domain))
         found = read(server, domain)
         edit = plan(found.records, wish)
         if edit is None or check_mode:
@@ -327,8 +325,8 @@ def by_windows_dns(
     common: Result = {"server": host}
     dns_server = DnsServer(cim)
     try:
-        zone = dns_server.zone_of(_owner(wish))
-        if zone is None or (args["zone"] and zone.name != normalise_name(args["zone"])):
+        zone = dns_server.zone_of(_owner(wish), normalise_name(args["zone"]) if args["zone"] else None)
+        if zone is None:
             return common | refusal_result(_no_zone(args, wish), host)
         values = _WindowsValues(dns_server, zone, wish)
         found = values.read()

@@ -61,15 +61,18 @@ class DnsServer:
     def __init__(self, cim: CimClient) -> None:
         self._cim = cim
 
-    def zone_of(self, owner: str) -> Zone | None:
-        """The zone that a name lies in: the longest above it that has a SOA record here. None when there is none."""
+    def zone_of(self, owner: str, name: str | None = None) -> Zone | None:
+        """The zone of that name, else the deepest that ``owner`` lies in; None when the server holds none.
+
+        A zone is told by its SOA record, which has the zone's own name and container. What the server has looked up for
+        others stands in a container of its own ("..Cache").
+        """
         labels = owner.split(".")
-        above = [".".join(labels[number:]) for number in range(len(labels))]
-        names = " or ".join(f"OwnerName = {_quoted(name)}" for name in above)
-        rows = self._cim.query(SOA_RECORD, f"select * from {SOA_RECORD.name} where {names}")
-        own = [row for row in rows if not _is_foreign(row)]
-        found = max(own, key=lambda row: len(_plain(row["OwnerName"])), default=None)
-        return None if found is None else Zone(_plain(found["ContainerName"]), str(found["DnsServerName"]))
+        names = [name] if name else [".".join(labels[number:]) for number in range(len(labels))]
+        where = " or ".join(f"(ContainerName = {_quoted(item)} and OwnerName = {_quoted(item)})" for item in names)
+        found = self._cim.query(SOA_RECORD, f"select * from {SOA_RECORD.name} where {where}")
+        soa = max(found, key=lambda row: len(_plain(row["OwnerName"])), default=None)
+        return None if soa is None else Zone(_plain(soa["ContainerName"]), str(soa["DnsServerName"]))
 
     def values(self, zone: str, owner: str) -> tuple[SrvValue, ...]:
         """The SRV values of a name."""

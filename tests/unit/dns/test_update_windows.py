@@ -32,9 +32,12 @@ class Server:
 
     def query(self, cim_class: CimClass, wql: str) -> list[Instance]:
         if cim_class.name == "MicrosoftDNS_SOAType":
-            cached = {"ContainerName": "..Cache", "DnsServerName": "dns1", "OwnerName": f"_tcp.{DOMAIN}"}
-            zone = {"ContainerName": DOMAIN, "DnsServerName": f"dns1.{DOMAIN}", "OwnerName": DOMAIN}
-            return [Instance(cim_class, cim_class.name, row) for row in (cached, zone)]
+            assert f"(ContainerName = '{DOMAIN}' and OwnerName = '{DOMAIN}')" in wql
+            zones = [
+                {"ContainerName": name, "DnsServerName": f"dns1.{DOMAIN}", "OwnerName": name}
+                for name in ("example.com", DOMAIN)
+            ]
+            return [Instance(cim_class, cim_class.name, row) for row in zones]
         assert f"ContainerName = '{DOMAIN}'" in wql and f"OwnerName = '_vlmcs._tcp.{DOMAIN}'" in wql
         return [Instance(cim_class, cim_class.name, self._row(text, ttl)) for text, ttl in self.values.items()]
 
