@@ -29,9 +29,11 @@ CLIENT_RESULT = "_kms_client_result"
 
 
 @fleet_filter
-def declared_host(variables: Mapping[str, Any], name: str, fqdn: str | None = None) -> dict[str, Any]:
-    """Return what the variables of the role kms_host declare of one host."""
-    return declare(name, variables, fqdn).as_dict()
+def declared_host(
+    variables: Mapping[str, Any], name: str, fqdn: str | None = None, port: int | None = None
+) -> dict[str, Any]:
+    """Return what the variables of the role kms_host declare of one host, whose own name and port these are."""
+    return declare(name, variables, fqdn, port).as_dict()
 
 
 @fleet_filter
@@ -47,7 +49,7 @@ def _declared(hostvars: Mapping[str, Any], name: str) -> DeclaredHost:
         return DeclaredHost.from_dict(kept)
     read = _part(variables.get(READ), "kms")
     given = {key: variables[key] for key in VARIABLES if key in variables}
-    return declare(name, given, read.get("fqdn"))
+    return declare(name, given, read.get("fqdn") or "", read.get("listening_port")) if read else declare(name, given)
 
 
 def _part(result: Any, name: str) -> Mapping[str, Any]:

@@ -87,8 +87,13 @@ class DeclaredHost:
         )
 
 
-def declare(name: str, variables: c.Mapping[str, t.Any], machine_fqdn: str | None = None) -> DeclaredHost:
+def declare(
+    name: str, variables: c.Mapping[str, t.Any], machine_fqdn: str | None = None, machine_port: int | None = None
+) -> DeclaredHost:
     """Return what the role's variables declare of a host; a variable that is absent, null or "" is not given.
+
+    ``machine_fqdn`` and ``machine_port`` are what the machine itself says of its name ("": it has none) and of its
+    listening port; None stands for a machine that was not read.
 
     ``kms_host_publish`` stands as a whole. Otherwise each of ``kms_host_domains``, and the host's home domain, is
     published with the priority of its rank: Microsoft's texts disagree on whether a publish list implies the home
@@ -103,25 +108,25 @@ def declare(name: str, variables: c.Mapping[str, t.Any], machine_fqdn: str | Non
         name=name,
         fqdn=fqdn,
         rank=rank,
-        port=int(given.get("kms_host_listening_port", DEFAULT_PORT)),
+        port=int(given.get("kms_host_listening_port", machine_port or DEFAULT_PORT)),
         publish=_publish(given, rank, fqdn.partition(".")[2]),
         nameservers=_texts(given.get("kms_host_nameservers", ())),
     )
 
 
 def host_fqdn(name: str, given: t.Any = None, machine_fqdn: t.Any = None) -> str:
-    """Return the name a host has in DNS: as given, as the machine says, or else its inventory name if it can be one.
+    """Return the name a host has in DNS: as given, as the machine says, or where that is None its inventory name.
 
-    An address or a bare host name is none: then the result is empty. Raises ValueError for a given name that is none.
+    A machine publishes itself under its own name, so one that was read and has no suffix has no name in DNS, whatever
+    the inventory calls it. An address or a bare host name is none: then the result is empty. Raises ValueError for a
+    given name that is none.
     """
     if given:
         return _full_name(str(given))
-    for candidate in (machine_fqdn, name):
-        try:
-            return _full_name(str(candidate or ""))
-        except ValueError:
-            continue
-    return ""
+    try:
+        return _full_name(str(name if machine_fqdn is None else machine_fqdn))
+    except ValueError:
+        return ""
 
 
 def _full_name(text: str) -> str:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import typing as t
 
 import pytest
 
@@ -55,6 +56,14 @@ def test_what_is_empty_is_not_given() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "machine", "port"), [(None, None, 1688), (None, 1689, 1689), (1690, 1689, 1690), ("", 1689, 1689)]
+)
+def test_a_port_that_is_not_given_stays_as_the_machine_has_it(given: t.Any, machine: int | None, port: int) -> None:
+    host = declare("kms1", {"kms_host_listening_port": given}, KMS1, machine)
+    assert [record.port for record in host.wanted] == [port]
+
+
+@pytest.mark.parametrize(
     "variables",
     [
         {"kms_host_rank": "first"},
@@ -79,6 +88,9 @@ def test_what_cannot_be_is_refused(variables: dict[str, object]) -> None:
         (KMS1, None, None, KMS1),
         ("192.0.2.7", None, None, ""),
         ("kms1", None, "", ""),
+        (KMS1, None, "kms1", ""),
+        (KMS1, None, "", ""),
+        ("192.0.2.7", None, KMS1, KMS1),
     ],
 )
 def test_the_name_in_dns(name: str, given: str | None, machine: str | None, expected: str) -> None:
