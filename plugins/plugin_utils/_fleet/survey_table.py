@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import collections.abc as c
+import re
 import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
@@ -34,7 +35,7 @@ def lines(report: c.Mapping[str, t.Any]) -> list[str]:
     sections = [
         ("What DNS says", _records(hosts)),
         ("Approved KMS hosts", _shown([_host(host) for host in hosts if host["approved"]])),
-        (f"KMS hosts that are not approved: {len(rogues)}", _shown([_host(host) for host in _by_harm(rogues)])),
+        (f"KMS hosts that are not approved ({len(rogues)})", _shown([_host(host) for host in _by_harm(rogues)])),
         ("Where their keys came from", _shown([_origin(row) for row in report["origins"]])),
         ("Not in the inventory, to be added below hosts", _shown([_addition(host) for host in hosts if _adds(host)])),
         (
@@ -94,11 +95,11 @@ def _records(hosts: c.Iterable[Host]) -> list[str]:
 
 
 def _note(record: c.Mapping[str, t.Any], host: Host) -> str:
-    share = f"{record['share'] * 100:.0f} % of the clients ask it first"
+    share = f"takes {record['share'] * 100:.0f} % of the clients"
     if host["approved"]:
         return f"approved, {share}"
     name = "STALE" if host["status"] == Status.STALE.value else "NOT APPROVED"
-    return f"{name}, {'outranks an approved host, ' if record['outranks'] else ''}{share}"
+    return f"{name}, {'outranks, ' if record['outranks'] else ''}{share}"
 
 
 def _host(host: Host) -> str:
@@ -164,10 +165,13 @@ def _clients(clients: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
 
 
 def _unread(unread: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
-    """By reason; what a reason says of one machine is taken out, so that equal ones meet."""
+    """By reason: its first sentence, without what it says of one machine, so that equal ones meet."""
     found: dict[str, list[str]] = {}
     for one in unread:
-        found.setdefault(one["problem"].replace(one["machine"], "the machine"), []).append(one["machine"])
+        reason = re.sub(
+            r"https?://\S+?(?=[:,.]?\s|$)", "its address", one["problem"].replace(one["machine"], "the machine")
+        )
+        found.setdefault(reason.partition(". ")[0].rstrip("."), []).append(one["machine"])
     rows = sorted(found.items(), key=lambda row: -len(row[1]))
     return _shown([f"{len(names)} ({named(names)}): {problem}" for problem, names in rows])
 

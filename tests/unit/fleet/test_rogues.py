@@ -274,7 +274,8 @@ def test_the_report_is_plain_data_that_is_told_apart_from_others() -> None:
 
 def test_two_thousand_rogues_make_no_two_thousand_lines() -> None:
     many = [machine(f"web{n}", f"web{n}.{CORP}", key()) for n in range(500)]
-    dead = [Reading(f"pc{n}", problem=f"pc{n}: no answer") for n in range(60)]
+    why = "Connecting failed on pc{0}: no connection to http://127.0.1.{0}:5985/wsman: refused. Check that pc{0} is up."
+    dead = [Reading(f"pc{n}", problem=why.format(n)) for n in range(60)]
     records = [value(f"web{n}.{CORP}") for n in range(500)]
     found = lines(survey(fleet(*many, *dead, records=records)))
     assert len(found) < 4 * SHOWN
