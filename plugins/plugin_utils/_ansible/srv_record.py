@@ -31,6 +31,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.zone import (
     UNREACHABLE,
     UNVERIFIED,
     DnsFailure,
+    QuestionFailure,
     RecordSet,
     ZoneServer,
     find_zone,
@@ -114,6 +115,13 @@ _ADVICE = {
         "Kerberos gave no ticket for the service DNS/<server>. Check that a valid ticket is at hand (klist, kinit),"
         " that gss_principal is in the cache, and that server is the name that the service principal is registered for."
     ),
+}
+
+#: What the same codes mean in answer to a question.
+_QUESTION_ADVICE = {
+    "REFUSED": "It serves neither this domain nor this client. Name a server of the zone that the controller may ask.",
+    "SERVFAIL": "The server itself failed; its log says why (a zone that is expired or cannot be loaded).",
+    "NOTAUTH": "It does not know the key (tsig_name), or does not hold this zone.",
 }
 
 
@@ -236,7 +244,7 @@ def _doing(wish: Wish) -> str:
     record = wish.record
     where = f"{SERVICE}.{record.domain}"
     if wish.present:
-        return f"Having the value {text_of_value(record)} in {where}"
+        return f"Publishing the value {text_of_value(record)} in {where}"
     return f"Removing the values of {record.target}, port {record.port}, from {where}"
 
 
@@ -259,6 +267,8 @@ def failed(doing: str, server: ZoneServer, failure: DnsFailure, told: str) -> Re
     """The result of what a server did not do: why, and what to do about it."""
     detail = f" ({failure.detail})" if failure.detail else ""
     advice = _ADVICE.get(failure.code, "The server gave no other reason.")
+    if isinstance(failure, QuestionFailure):
+        advice = _QUESTION_ADVICE.get(failure.code, advice)
     return {
         "failed": True,
         "changed": False,

@@ -55,6 +55,10 @@ class DnsFailure(Exception):
         self.is_proven = is_proven
 
 
+class QuestionFailure(DnsFailure):
+    """A server answered a question with a response code: what was asked for was not told."""
+
+
 def owner_of(domain: str) -> Name:
     """Return the name that the SRV records of a domain belong to. Raises ValueError."""
     try:
@@ -89,7 +93,7 @@ class ZoneServer:
         answer = self.exchange(query)
         rcode = answer.rcode()
         if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-            raise DnsFailure(dns.rcode.to_text(rcode), f"asked for {text_of(name)}", is_proven=True)
+            raise QuestionFailure(dns.rcode.to_text(rcode), f"asked for {text_of(name)}", is_proven=True)
         if not answer.flags & dns.flags.AA:
             raise DnsFailure(NOT_AUTHORITATIVE, f"asked for {text_of(name)}", is_proven=True)
         aliases = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.CNAME]

@@ -73,19 +73,21 @@ def test_a_value_is_predicted_made_proven_and_removed(ansible: Ansible, named: N
 
 
 @pytest.mark.parametrize(
-    ("more", "code"),
+    ("more", "code", "advice"),
     [
-        ({"tsig_name": "other-key"}, "BADKEY"),
-        ({"tsig_secret": "b3RoZXItc2VjcmV0LTEyMzQ="}, "BADSIG"),
-        ({"domain": "example.org"}, "REFUSED"),
-        ({"zone": "com"}, "NOTAUTH"),
+        ({"tsig_name": "other-key"}, "BADKEY", "tsig_name"),
+        ({"tsig_secret": "b3RoZXItc2VjcmV0LTEyMzQ="}, "BADSIG", "tsig_secret"),
+        ({"domain": "example.org"}, "REFUSED", "serves neither"),
+        ({"zone": "com"}, "NOTAUTH", "primary"),
     ],
 )
-def test_a_refusal_names_its_code_and_what_to_do(ansible: Ansible, named: Named, more: Data, code: str) -> None:
+def test_a_refusal_names_its_code_and_what_to_do(
+    ansible: Ansible, named: Named, more: Data, code: str, advice: str
+) -> None:
     run = ansible.playbook([play("all", task("record", "srv_record", wanted(named, **more)))], LOCAL)
     result = run.result("localhost")
     assert result["kind"] == "failed" and result["rcode"] == code
-    assert named.entry in result["msg"] and "Nothing was changed." in result["msg"]
+    assert named.entry in result["msg"] and advice in result["msg"] and "Nothing was changed." in result["msg"]
     assert named.values(DOMAIN) == []
 
 
