@@ -89,7 +89,7 @@ class SmallWorld(World):
     def machine(
         self, name: str, windows: str = "server2022/ServerStandard", domain: str = DOMAIN, **more: t.Any
     ) -> Machine:
-        generation, _, edition = windows.partition("/")
+        generation, _slash, edition = windows.partition("/")
         row = data.generations()[generation]
         network = more.pop("network", None) or Network(dns_suffix=domain, ad_domain=domain)
         full = f"{name}.{domain}" if domain else name

@@ -42,7 +42,7 @@ def _used(machine: Machine) -> str:
 
 
 def test_what_a_success_shows() -> None:
-    world, host, _ = _two_hosts()
+    world, host, _second = _two_hosts()
     client = world.client("pc1")
     assert service(client)["ClientMachineID"] == ""
     assert activate(client) == 0
@@ -56,7 +56,7 @@ def test_what_a_success_shows() -> None:
 
 
 def test_events_of_a_success_and_of_a_dead_host() -> None:
-    world, host, _ = _two_hosts()
+    world, host, _second = _two_hosts()
     host.powered = False
     client = world.client("pc1")
     activate(client)
@@ -67,7 +67,7 @@ def test_events_of_a_success_and_of_a_dead_host() -> None:
 
 
 def test_old_windows_logs_one_comma_delimited_string() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     client = world.client("pc1", "windows7/Enterprise")
     activate(client)
     strings = instances(client, "Win32_NTLogEvent")[0].values["InsertionStrings"]
@@ -75,7 +75,7 @@ def test_old_windows_logs_one_comma_delimited_string() -> None:
 
 
 def test_lowest_priority_first_and_the_next_when_no_session_can_be_set_up() -> None:
-    world, host, _ = _two_hosts()
+    world, host, _second = _two_hosts()
     first = world.client("pc1")
     activate(first)
     host.powered = False
@@ -85,13 +85,13 @@ def test_lowest_priority_first_and_the_next_when_no_session_can_be_set_up() -> N
 
 
 def test_an_answer_is_final_even_when_another_host_would_do() -> None:
-    world, host, _ = _two_hosts()
+    world, host, _second = _two_hosts()
     host.spp.roles[0].seen.clear()
     assert activate(world.client("pc1")) == 0xC004F038
 
 
 def test_a_rogue_at_priority_zero_takes_everybody() -> None:
-    world, _, _ = _two_hosts(second=Srv(0, 0, 1688, "kms2.corp.example.com"))
+    world, _first, _second = _two_hosts(second=Srv(0, 0, 1688, "kms2.corp.example.com"))
     clients = [world.client(f"pc{number}") for number in range(20)]
     for client in clients:
         activate(client)
@@ -100,20 +100,20 @@ def test_a_rogue_at_priority_zero_takes_everybody() -> None:
 
 @pytest.mark.parametrize(("weights", "share"), [((100, 100), 0.5), ((300, 100), 0.75), ((0, 0), 0.5)])
 def test_weight_shares_one_priority(weights: tuple[int, int], share: float) -> None:
-    world, _, _ = _two_hosts(
+    world, _first, _second = _two_hosts(
         Srv(10, weights[0], 1688, "kms1.corp.example.com"), Srv(10, weights[1], 1688, "kms2.corp.example.com")
     )
     client = world.client("pc1")
     call(client, SERVICE, "DisableKeyManagementServiceHostCaching", DisableCaching=True)
     used: collections.Counter[str] = collections.Counter()
-    for _ in range(400):
+    for _time in range(400):
         activate(client)
         used[_used(client)] += 1
     assert abs(used["kms1.corp.example.com"] / 400 - share) < 0.1
 
 
 def test_the_cached_host_is_kept_until_it_fails() -> None:
-    world, host, _ = _two_hosts()
+    world, host, _second = _two_hosts()
     client = world.client("pc1")
     activate(client)
     world.dictionary.records[DOMAIN] = [Srv(0, 0, 1688, "kms2.corp.example.com")]
@@ -125,7 +125,7 @@ def test_the_cached_host_is_kept_until_it_fails() -> None:
 
 
 def test_without_host_caching_clients_follow_dns() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     client = world.client("pc1")
     call(client, SERVICE, "DisableKeyManagementServiceHostCaching", DisableCaching=True)
     activate(client)
@@ -135,7 +135,7 @@ def test_without_host_caching_clients_follow_dns() -> None:
 
 
 def test_clearing_the_fixed_host_forgets_the_cached_one() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     client = world.client("pc1")
     activate(client)
     call(client, SERVICE, "ClearKeyManagementServiceMachine")
@@ -143,7 +143,7 @@ def test_clearing_the_fixed_host_forgets_the_cached_one() -> None:
 
 
 def test_a_fixed_host_beats_dns_and_there_is_no_other() -> None:
-    world, _, second = _two_hosts()
+    world, _first, second = _two_hosts()
     client = world.client("pc1")
     call(client, SERVICE, "SetKeyManagementServiceMachine", MachineName="kms2.corp.example.com")
     assert activate(client) == 0
@@ -162,7 +162,7 @@ def test_a_setting_of_the_product_beats_that_of_the_service() -> None:
 
 
 def test_the_port_of_the_fixed_host_counts() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     client = world.client("pc1")
     assert (service(client)["KeyManagementServicePort"], product(client)["KeyManagementServicePort"]) == (1688, 0)
     call(client, SERVICE, "SetKeyManagementServiceMachine", MachineName="kms1.corp.example.com")
@@ -174,7 +174,7 @@ def test_the_port_of_the_fixed_host_counts() -> None:
 
 
 def test_a_port_written_as_a_number_is_not_seen() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     client = world.client("pc1")
     call(client, SERVICE, "SetKeyManagementServiceMachine", MachineName="kms1.corp.example.com")
     reg(client, "SetDWORDValue", "KeyManagementServicePort", 1690)
@@ -182,7 +182,7 @@ def test_a_port_written_as_a_number_is_not_seen() -> None:
 
 
 def test_the_lookup_domain_replaces_all_other_zones() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     client = world.client("pc1")
     call(client, SERVICE, "SetKeyManagementServiceLookupDomain", LookupDomain="branch.example.net")
     assert activate(client) == 0x8007232B
@@ -191,7 +191,7 @@ def test_the_lookup_domain_replaces_all_other_zones() -> None:
 
 
 def test_zones_are_searched_in_turn() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     network = Network(dns_suffix="lab.example.com", ad_domain="", dhcp_domain=DOMAIN)
     assert activate(world.client("pc1", network=network)) == 0
     listed = Network(dns_suffix=DOMAIN, ad_domain=DOMAIN, search_list=("lab.example.com", "other.example.com"))
@@ -199,7 +199,7 @@ def test_zones_are_searched_in_turn() -> None:
 
 
 def test_no_suffix_no_record_and_failing_dns_are_told_apart() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     assert activate(world.client("pc1", domain="", network=Network())) == 0x8007007B
     assert activate(world.client("pc2", domain="lab.example.com")) == 0x8007232B
     world.dictionary.failures["lab.example.com"] = SERVER_FAILURE
@@ -220,14 +220,14 @@ def test_hosts_behind_closed_firewalls_or_stopped_services_cannot_be_reached() -
 
 
 def test_a_record_of_an_unknown_machine_is_passed_over() -> None:
-    world, _, _ = _two_hosts(first=Srv(0, 0, 1688, "gone.corp.example.com"))
+    world, _first, _second = _two_hosts(first=Srv(0, 0, 1688, "gone.corp.example.com"))
     client = world.client("pc1")
     assert activate(client) == 0
     assert _used(client) == "kms2.corp.example.com"
 
 
 def test_directory_activation_comes_first_and_knows_no_threshold() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     key = world.keys.find(host_key("server-2022"))
     assert key is not None
     world.ad_objects.append(ActivationObject("Windows 2022", key))
@@ -243,7 +243,7 @@ def test_directory_activation_comes_first_and_knows_no_threshold() -> None:
 
 
 def test_the_allowed_activation_type_decides() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     key = world.keys.find(host_key("server-2022"))
     assert key is not None
     client = world.client("pc1")
@@ -257,7 +257,7 @@ def test_the_allowed_activation_type_decides() -> None:
 
 
 def test_the_licence_ends_after_180_days() -> None:
-    world, _, _ = _two_hosts()
+    world, _first, _second = _two_hosts()
     client = world.client("pc1")
     activate(client)
     world.advance(days=179, hours=23)

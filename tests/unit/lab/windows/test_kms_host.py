@@ -103,7 +103,7 @@ def test_a_host_key_activates_up_to_its_own_generation(
     product_name: str, served: list[str], not_served: list[str]
 ) -> None:
     where = {"server-2016": "server2016", "server-2019": "server2019", "server-2025": "server2025"}
-    world, _ = _world_with_host(product=product_name, windows=where.get(product_name, "server2022"))
+    world, _host = _world_with_host(product=product_name, windows=where.get(product_name, "server2022"))
     assert {name: activate(world.client(f"c-{name}", name)) for name in served} == dict.fromkeys(served, 0)
     assert {name: activate(world.client(f"c-{name}", name)) for name in not_served} == dict.fromkeys(
         not_served, 0xC004F042
@@ -125,7 +125,7 @@ def test_a_host_that_was_not_activated_says_so() -> None:
 
 
 def test_clock_skew_of_more_than_four_hours_is_refused() -> None:
-    world, _ = _world_with_host()
+    world, _host = _world_with_host()
     assert activate(world.client("pc1", clock_skew=-5 * 3600)) == 0xC004F06C
     assert activate(world.client("pc2", clock_skew=3 * 3600)) == 0
 

@@ -132,7 +132,7 @@ def test_activation_centre_limits_of_a_host_key() -> None:
         install(host, host_key("server-2022"))
     codes = [refused(host, "SoftwareLicensingProduct", "Activate") for host in hosts]
     assert codes == [0] * 6 + [0xC004C008]
-    assert [refused(hosts[0], "SoftwareLicensingProduct", "Activate") for _ in range(10)] == [0] * 9 + [0xC004C008]
+    assert [refused(hosts[0], "SoftwareLicensingProduct", "Activate") for _time in range(10)] == [0] * 9 + [0xC004C008]
 
 
 def test_blocked_key_mak_limit_and_no_internet() -> None:

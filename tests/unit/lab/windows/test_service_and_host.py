@@ -184,7 +184,7 @@ def _host_with_list(*entries: str) -> tuple[SmallWorld, Machine]:
 
 
 def test_activation_alone_publishes_nothing() -> None:
-    world, _ = _host_with_list()
+    world, _host = _host_with_list()
     assert world.dictionary.records == {}
 
 
