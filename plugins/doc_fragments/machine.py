@@ -24,7 +24,8 @@ attributes:
   platform:
     support: full
     platforms: windows
-    description: The Windows that can be managed. Windows 8 and Windows Server 2012 or newer; older ones can only be read.
+    description: The Windows that can be managed. Windows 8 and Windows Server 2012 or newer. Windows 7 and
+      Windows Server 2008 R2 can be read, given a key and activated.
 notes:
   - Runs on the controller and speaks CIM over WS-Management through the host's own connection, which must be
     P(ansible.builtin.winrm#connection) or P(ansible.builtin.psrp#connection). No shell and no PowerShell is started on the target.

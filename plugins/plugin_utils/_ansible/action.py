@@ -71,7 +71,7 @@ class KmsAction(ActionBase):
     ) -> Result:
         try:
             self.refuse_unencrypted(transport, args)
-            cim = CimClient(transport)
+            cim = CimClient(transport, operation_timeout=transport.operation_timeout)
             session = Session(cim, Reader(cim, encrypted=transport.encrypted), needs)
             outcome = run(session, planner, check_mode=self._task.check_mode)
         except Refusal as error:

@@ -38,10 +38,29 @@ try:
 except ImportError:
     pypsrp = None
 
+try:
+    import spnego.exceptions
+except ImportError:  # comes with pypsrp, and with pywinrm's NTLM
+    spnego = None
+
+try:
+    from winrm.vendor.requests_kerberos import exceptions as kerberos
+except ImportError:
+    kerberos = None
+
 prewarm()
+
+#: How the libraries say that no ticket or token could be had, or that the other side could not prove itself.
+_TICKET_ERRORS: tuple[type[Exception], ...] = (
+    *((spnego.exceptions.SpnegoError,) if spnego else ()),
+    *((kerberos.KerberosExchangeError, kerberos.MutualAuthenticationError) if kerberos else ()),
+)
 
 #: HTTP waits longer than the operation may take, so that a late operation is told by a fault, not by silence.
 HTTP_GRACE = 15.0
+
+#: Seconds for an ordinary operation, at the least (the default of pywinrm and pypsrp).
+MINIMUM_TIMEOUT = 20.0
 
 _LOOK_FOR = (
     "Check that the machine is up, that WinRM listens at this port (ansible_port, HTTP or HTTPS), and the firewalls in"
@@ -63,10 +82,11 @@ class HttpTransport(abc.ABC):
     refused: tuple[type[Exception], ...] = ()
     http_error: tuple[type[Exception], ...] = ()
 
-    def __init__(self, endpoint: str, host: str, *, encrypted: bool) -> None:
+    def __init__(self, endpoint: str, *, encrypted: bool, operation_timeout: float = MINIMUM_TIMEOUT) -> None:
         self.endpoint = endpoint
-        self.host = host
         self.encrypted = encrypted
+        #: Seconds for an ordinary operation: the connection's own setting, where it is longer than ours.
+        self.operation_timeout = max(float(operation_timeout), MINIMUM_TIMEOUT)
 
     @abc.abstractmethod
     def _post(self, envelope: bytes, timeout: float) -> bytes:
@@ -91,6 +111,8 @@ class HttpTransport(abc.ABC):
             ) from error
         except self.http_error as error:
             return self._body_of(error)
+        except _TICKET_ERRORS as error:
+            raise self._no_ticket(error) from error
         except requests.exceptions.RequestException as error:
             raise self._lost(error) from error
         except (KeyError, UnicodeDecodeError, ValueError) as error:
@@ -113,6 +135,13 @@ class HttpTransport(abc.ABC):
                 f"{self.endpoint} refused the request as too large (HTTP 413)", sent=False, dropped=False
             )
         raise TransportError(f"{self.endpoint} answered HTTP {status} without a WS-Management message", dropped=False)
+
+    def _no_ticket(self, error: Exception) -> AuthenticationError:
+        return AuthenticationError(
+            f"{self.endpoint} could not be authenticated to: {_innermost(error)}. For Kerberos check the ticket"
+            " (klist), the clock, and that the name the host is reached by has a service principal (HTTP/name or"
+            " WSMAN/name)."
+        )
 
     def _lost(self, error: Exception) -> TransportError:
         exceptions = requests.exceptions
@@ -144,13 +173,14 @@ class WinrmTransport(HttpTransport):
     def __init__(self, connection: t.Any) -> None:
         self.refused = (winrm.exceptions.InvalidCredentialsError,)
         self.http_error = (winrm.exceptions.WinRMTransportError,)
-        self._transport = _winrm_protocol(connection).transport
+        protocol = _winrm_protocol(connection)
+        self._transport = protocol.transport
         is_tls = self._transport.endpoint.lower().startswith("https")
         wraps = self._transport.auth_method in ("ntlm", "kerberos", "credssp")
         super().__init__(
             self._transport.endpoint,
-            str(connection.get_option("remote_addr")),
             encrypted=is_tls or (wraps and self._transport.message_encryption != "never"),
+            operation_timeout=protocol.operation_timeout_sec,
         )
 
     def _post(self, envelope: bytes, timeout: float) -> bytes:
@@ -172,11 +202,12 @@ class PsrpTransport(HttpTransport):
         self.refused = (pypsrp.exceptions.AuthenticationError,)
         self.http_error = (pypsrp.exceptions.WinRMTransportError,)
         connection._build_kwargs()
-        self._transport = pypsrp.wsman.WSMan(**connection._psrp_conn_kwargs).transport
+        wsman = pypsrp.wsman.WSMan(**connection._psrp_conn_kwargs)
+        self._transport = wsman.transport
         super().__init__(
             self._transport.endpoint,
-            str(connection.get_option("remote_addr")),
             encrypted=bool(self._transport.ssl or self._transport.wrap_required),
+            operation_timeout=wsman.operation_timeout,
         )
 
     def _post(self, envelope: bytes, timeout: float) -> bytes:
@@ -240,8 +271,15 @@ def open_transport(connection: t.Any) -> HttpTransport:
 
 
 def _innermost(error: BaseException) -> str:
-    """The last line of a chain of library errors: the operating system's own words."""
-    while (inner := error.__cause__ or error.__context__) is not None:
+    """What lies at the bottom of an error that libraries have wrapped: the operating system's own words.
+
+    Only what an error itself holds is followed. Its context may be an earlier error that has nothing to do with it.
+    """
+    while (inner := _inner(error)) is not None:
         error = inner
-    reason = getattr(error, "reason", None) or error
-    return str(getattr(reason, "strerror", None) or reason)
+    return str(getattr(error, "strerror", None) or error)
+
+
+def _inner(error: BaseException) -> BaseException | None:
+    held = (getattr(error, "reason", None), *reversed(error.args), error.__cause__)
+    return next((item for item in held if isinstance(item, BaseException)), None)

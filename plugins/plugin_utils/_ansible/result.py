@@ -18,7 +18,13 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes impo
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Failure, Outcome
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import installable_on, may_install
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import InstallKey, last_inner_code
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import (
+    Activate,
+    ActivateAgainst,
+    DepositConfirmation,
+    InstallKey,
+    last_inner_code,
+)
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.report import report
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import Session
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
@@ -35,7 +41,7 @@ def result_of(outcome: Outcome, host: str, session: Session, *, diff: bool) -> R
     """The result of a run, failed or not."""
     changes = [{"setting": item.setting, "before": item.before, "after": item.after} for item in outcome.changes]
     result: Result = {
-        "changed": bool(changes) or outcome.restarted,
+        "changed": bool(changes) or outcome.restarted or bool(outcome.uncertain),
         "changes": changes,
         "verified": outcome.verified,
         "restarted": outcome.restarted,
@@ -46,14 +52,16 @@ def result_of(outcome: Outcome, host: str, session: Session, *, diff: bool) -> R
     if outcome.pending:
         result["pending"] = outcome.pending
         result["answered_count"] = outcome.answered_count
-    if outcome.plan.warnings:
-        result["warnings"] = list(outcome.plan.warnings)
-    if diff and changes:
-        result["diff"] = diff_of(outcome.changes, host, restarts=outcome.plan.restarts)
+    if warnings := [*outcome.plan.warnings, *outcome.notes]:
+        result["warnings"] = warnings
+    if outcome.uncertain:
+        result["uncertain"] = [item.setting for item in outcome.uncertain]
+    if diff and (changes or outcome.restarted):
+        result["diff"] = diff_of(outcome.changes, host, restarts=outcome.restarted)
     if outcome.failure is not None:
         # A failure is one paragraph to act on; the whole machine beneath it would bury it.
         del result["kms"], result["verified"]
-        result.update(failure_result(outcome.failure, host, changes, session))
+        result.update(failure_result(outcome.failure, host, changes, session, uncertain=result.get("uncertain", ())))
     return result
 
 
@@ -69,13 +77,20 @@ def diff_of(changes: t.Sequence[Change], host: str, *, restarts: bool) -> Result
     }
 
 
-def failure_result(failure: Failure, host: str, changes: t.Sequence[Result], session: Session | None) -> Result:
+def failure_result(
+    failure: Failure,
+    host: str,
+    changes: t.Sequence[Result],
+    session: Session | None,
+    *,
+    uncertain: t.Sequence[str] = (),
+) -> Result:
     """``msg`` with host, operation, code, meaning and what to do; the code once more by itself."""
     error = failure.error
     hresult = getattr(error, "hresult", None) or None
-    message = f"{failure.operation} failed on {host}: {_explain(error, hresult)}"
+    message = f"{failure.operation} failed on {host}: {_explain(failure, hresult)}"
     extra = _advice(failure, hresult, session)
-    told = _tell(changes)
+    told = _tell(changes, uncertain)
     result: Result = {"failed": True, "msg": " ".join(part for part in (message, extra, told) if part)}
     if failure.is_unreachable:
         result["unreachable"] = True
@@ -91,12 +106,10 @@ def refusal_result(text: str, host: str) -> Result:
     return {"failed": True, "changed": False, "changes": [], "msg": f"Refused on {host}, nothing was changed: {text}"}
 
 
-def _explain(error: Exception, hresult: int | None) -> str:
+def _explain(failure: Failure, hresult: int | None) -> str:
+    error = failure.error
     if isinstance(error, OperationTimedOut):
-        return (
-            "the machine did not finish in time and may still be at work. It was asked again for a while and does not"
-            " show the change. The call is not repeated by itself: run again."
-        )
+        return f"the machine did not finish in time. {_advice_on_time(failure)}"
     if isinstance(error, TransportError):
         again = " Run again: what is done already is left alone." if error.dropped else ""
         return f"{str(error).rstrip('.')}.{again}"
@@ -110,6 +123,8 @@ def _explain(error: Exception, hresult: int | None) -> str:
     code = describe(hresult)
     name = f"{code.hex} {code.symbol}" if code.symbol else code.hex
     own = "" if isinstance(error, CimFault) else f" {error}"
+    if isinstance(error, CimFault) and code.symbol is None and error.reason:
+        own = f" Windows says: {error.reason.rstrip('.')}."
     return f"{name}.{own} {code.meaning} {code.hint}".strip()
 
 
@@ -151,10 +166,27 @@ def _after(updates: t.Sequence[str]) -> str:
     return f" (with the update {' or '.join(updates)} or a later one)" if updates else ""
 
 
-def _tell(changes: t.Sequence[Result]) -> str:
-    if not changes:
-        return "Nothing was changed."
-    return f"Changed before it failed: {', '.join(item['setting'] for item in changes)}."
+def _advice_on_time(failure: Failure) -> str:
+    if failure.step is None:
+        return (
+            "It was asked twice. If it is only slow, give it longer with ansible_winrm_operation_timeout_sec (and"
+            " ansible_winrm_read_timeout_sec), or ansible_psrp_operation_timeout."
+        )
+    if isinstance(failure.step, (InstallKey, Activate, ActivateAgainst, DepositConfirmation)):
+        return (
+            "It may still be at work: it was watched for a minute and does not show the change. The call is not"
+            " repeated by itself: run again."
+        )
+    return "It may still be at work, and the call is not repeated by itself: run again."
+
+
+def _tell(changes: t.Sequence[Result], uncertain: t.Sequence[str]) -> str:
+    told = []
+    if changes:
+        told.append(f"Changed before it failed: {', '.join(item['setting'] for item in changes)}.")
+    if uncertain:
+        told.append(f"Whether {', '.join(uncertain)} was changed is not known: run again, what is done is left alone.")
+    return " ".join(told) or "Nothing was changed."
 
 
 def _setting(name: str, value: t.Any, note: str) -> str:

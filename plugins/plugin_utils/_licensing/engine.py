@@ -12,7 +12,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import 
 from .changes import Change, Operation, Plan, Proof, Step
 from .machine import Machine
 from .operations import NotShown, StartSoftwareProtection, StopSoftwareProtection
-from .session import Session
+from .session import Session, leaves_outcome_unknown
 
 Planner = t.Callable[[Machine], Plan]
 
@@ -40,6 +40,9 @@ class Outcome:
     changes: tuple[Change, ...]
     verified: bool | None
     restarted: bool = False
+    #: Of these it cannot be known whether they were made: the call's outcome is unknown, and the machine is gone.
+    uncertain: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
     pending: str | None = None
     answered_count: int | None = None
     failure: Failure | None = None
@@ -53,7 +56,8 @@ def run(session: Session, planner: Planner, *, check_mode: bool) -> Outcome:
     before = session.machine
     plan = planner(before)
     if check_mode or not plan.steps:
-        return Outcome(plan, before, before, plan.changes, verified=None if plan.steps else True)
+        verified = None if plan.steps else True
+        return Outcome(plan, before, before, plan.changes, verified, restarted=plan.restarts, notes=before.notes)
     return _apply(session, plan, before)
 
 
@@ -85,13 +89,13 @@ def _outcome(session: Session, plan: Plan, before: Machine, after: Machine, done
         told = "; ".join(f"{change.setting} is {change.read(after)!r}, not {change.after!r}" for change in missing)
         failure = Failure("Verifying", NotShown(f"The machine accepted the change but does not show it: {told}."))
     made = tuple(change for change in attempted if change not in missing)
-    verified = False if missing else (True if len(provable) == len(attempted) else None)
     return Outcome(
         plan,
         before,
         after,
         made,
-        verified=verified,
+        _verified(session, attempted, provable, missing),
+        notes=(*after.notes, *session.notes),
         restarted=_restarted(done),
         pending=session.pending,
         answered_count=session.answered_count,
@@ -99,24 +103,43 @@ def _outcome(session: Session, plan: Plan, before: Machine, after: Machine, done
     )
 
 
+def _verified(
+    session: Session, attempted: t.Sequence[Change], provable: t.Sequence[Change], missing: t.Sequence[Change]
+) -> bool | None:
+    if missing:
+        return False
+    return True if len(provable) == len(attempted) and session.pending is None else None
+
+
 def _outcome_of_failure(
     session: Session, plan: Plan, before: Machine, done: tuple[Step, ...], failure: Failure
 ) -> Outcome:
     """What was changed before the failure: told by the machine if it can still be asked, else by what it accepted."""
-    accepted = [step.change for step in done if step.change is not None and not _is_pending(session, step.change)]
+    accepted = tuple(step.change for step in done if step.change is not None and not _is_pending(session, step.change))
+    notes = tuple(session.notes)
+    restarted = _restarted(done)
     try:
-        after = session.machine if isinstance(failure.error, AuthenticationError) else session.read_again()
+        if isinstance(failure.error, AuthenticationError):
+            raise failure.error
+        after = session.read_again()
     except Exception:
-        return Outcome(
-            plan, before, before, tuple(accepted), verified=None, failure=failure, restarted=_restarted(done)
-        )
+        uncertain = _uncertain(plan, done, failure)
+        return Outcome(plan, before, before, accepted, None, restarted, uncertain, notes, failure=failure)
     shown = tuple(
         change
         for change in plan.changes
         if (change.is_shown_by(after) and not change.is_shown_by(before))
         or (change.proof is Proof.NONE and change in accepted)
     )
-    return Outcome(plan, before, after, shown, verified=False, failure=failure, restarted=_restarted(done))
+    return Outcome(plan, before, after, shown, False, restarted, notes=notes, failure=failure)
+
+
+def _uncertain(plan: Plan, done: tuple[Step, ...], failure: Failure) -> tuple[Change, ...]:
+    """The change of the step that failed, if its call may have been done and nobody can be asked."""
+    if failure.step is None or not leaves_outcome_unknown(failure.error):
+        return ()
+    failed = plan.steps[len(done)]
+    return (failed.change,) if failed.change is not None else ()
 
 
 def _is_pending(session: Session, change: Change) -> bool:

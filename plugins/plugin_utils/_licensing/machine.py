@@ -145,6 +145,8 @@ class Machine:
     events: tuple[Event, ...] | None = None
     #: The SRV values of KMS in the zones of a DNS server, each with its domain.
     srv_values: tuple[tuple[str, SrvValue], ...] | None = None
+    #: What a reader of the result should know of how it was read.
+    notes: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:

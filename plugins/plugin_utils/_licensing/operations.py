@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.errors import OperationFailed
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import Event
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import FirewallRule
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue
@@ -131,18 +132,25 @@ class InstallKey:
     keeps_mark: bool = False
 
     @property
+    def _kind(self) -> str:
+        kinds = {Channel.KMS_HOST: "KMS host key", Channel.KMS_CLIENT: "KMS client key"}
+        return kinds.get(self.expected, "product key") if self.expected else "product key"
+
+    @property
     def description(self) -> str:
-        kind = {Channel.KMS_HOST: "KMS host key", Channel.KMS_CLIENT: "KMS client key"}
-        return f"Installing the {kind.get(self.expected, 'product key') if self.expected else 'product key'}" + (
-            f" {self.key.masked}"
-        )
+        return f"Installing the {self._kind} {self.key.masked}"
 
     def perform(self, session: Session) -> None:
         before = session.machine
         self._install(session, self.key)
         product = session.machine.product_by_key(self.key.partial)
-        if self.expected is not None and product is not None and product.channel is not self.expected:
+        if product is not None and not self._fits(product):
             self._undo(session, before, product)
+
+    def _fits(self, product: Product) -> bool:
+        """Whether the key turned out to be what it was given as: its characters do not tell."""
+        is_expected = self.expected is None or product.channel is self.expected
+        return is_expected and product.application is self.application
 
     def _install(self, session: Session, key: ProductKey) -> None:
         session.settle(
@@ -157,22 +165,23 @@ class InstallKey:
     def _undo(self, session: Session, before: Machine, product: Product) -> None:
         known = {item.id for item in before.products}
         found = f"It is of the kind {product.channel_name or product.channel.value} ({product.name})."
-        if self.fallback is not None:
-            self._install(session, self.fallback)
-            outcome = f"The client key that was there ({self.fallback.masked}) has been put back."
-        elif product.id not in known and product.application is not Application.WINDOWS:
+        if product.application is not Application.WINDOWS and product.id not in known:
             session.call_product(product, "UninstallProductKey")
             session.read_again()
             keep_host_version(session)
             outcome = "It has been removed again."
+        elif product.application is Application.WINDOWS and self.fallback is not None:
+            self._install(session, self.fallback)
+            keep_host_version(session)
+            outcome = f"The client key that was there ({self.fallback.masked}) has been put back."
         else:
             outcome = (
                 "It is still installed, because the key that it replaced is not a published one and cannot be put back."
             )
-        wanted = "KMS host key" if self.expected is Channel.KMS_HOST else "KMS client key"
+        wanted = f"{self._kind} for {self.application.value.capitalize()}"
         raise WrongKind(
-            f"The product key {self.key.masked} is not a {wanted}. {found} {outcome}"
-            f" Give a {wanted} for {before.operating_system.caption}."
+            f"The product key {self.key.masked} is not a {wanted}. {found} {outcome} Give a {wanted} that fits"
+            f" {before.operating_system.caption}."
         )
 
 
@@ -206,11 +215,15 @@ class Activate:
     def perform(self, session: Session) -> None:
         product = self.target.require(session.machine)
         target = Target(self.target.application, product.id)
+
+        def call() -> None:
+            session.call_product(product, "Activate", timeout=LONG_OPERATION)
+
         try:
-            session.settle(
-                lambda: session.call_product(product, "Activate", timeout=LONG_OPERATION),
-                lambda machine: _is_licensed(target, machine),
-            )
+            if product.is_licensed:
+                call()  # forced: that it is licensed would prove nothing of a call whose outcome is unknown
+            else:
+                session.settle(call, lambda machine: _is_licensed(target, machine))
         except CimFault as fault:
             if fault.hresult != SL_E_VL_NOT_ENOUGH_COUNT:
                 raise
@@ -256,7 +269,10 @@ class ActivateAgainst:
             session.call_service("SetKeyManagementServicePort", {"PortNumber": port or DEFAULT_PORT})
             return
         session.call_service("ClearKeyManagementServiceMachine")
-        session.call_service("ClearKeyManagementServicePort")
+        if port in (0, DEFAULT_PORT):
+            session.call_service("ClearKeyManagementServicePort")
+        else:
+            session.call_service("SetKeyManagementServicePort", {"PortNumber": port})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -269,24 +285,44 @@ class DepositConfirmation:
 
     def perform(self, session: Session) -> None:
         product = self.target.require(session.machine)
+        target = Target(self.target.application, product.id)
         arguments = {"InstallationId": product.installation_id, "ConfirmationId": self.confirmation_id}
-        session.call_product(product, "DepositOfflineConfirmationId", arguments, timeout=LONG_OPERATION)
+
+        def call() -> None:
+            session.call_product(product, "DepositOfflineConfirmationId", arguments, timeout=LONG_OPERATION)
+
+        if product.is_licensed:
+            call()
+        else:
+            session.settle(call, lambda machine: _is_licensed(target, machine))
         session.call_service("RefreshLicenseStatus")
-        _require_licensed(session, Target(self.target.application, product.id))
+        _require_licensed(session, target)
 
 
 def keep_host_version(session: Session) -> None:
     """Write KeyManagementServiceVersion on a KMS host and delete it elsewhere, as slmgr does after /ipk and /upk.
 
-    Monitoring discovers KMS hosts by this value; the 32-bit twin is written only where its key exists.
+    Monitoring discovers KMS hosts by this value; the 32-bit twin is written only where its key exists. Like slmgr, no
+    task fails for it.
     """
     version = session.machine.version if session.machine.host_products else None
-    WriteValue(HOST_VERSION, version).perform(session)
-    if version is None:
-        WriteValue(HOST_VERSION_32, None).perform(session)
-        return
-    if session.registry.key_exists(HOST_VERSION_32.key):
-        WriteValue(HOST_VERSION_32, version).perform(session)
+    try:
+        WriteValue(HOST_VERSION, version).perform(session)
+        if version is None or session.registry.key_exists(HOST_VERSION_32.key):
+            WriteValue(HOST_VERSION_32, version).perform(session)
+    except OperationFailed as error:
+        session.notes.append(f"{HOST_VERSION.name}, by which monitoring finds KMS hosts, could not be kept: {error}")
+
+
+@dataclasses.dataclass(frozen=True)
+class KeepHostVersion:
+    """The mark of a KMS host written after its restart: a host without it has one due."""
+
+    description: str = f"Writing the registry value {HOST_VERSION.name}"
+
+    def perform(self, session: Session) -> None:
+        session.read_again()
+        keep_host_version(session)
 
 
 def last_inner_code(session: Session) -> int | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from .changes import Change, Plan, Step, Target
+from .changes import Change, Plan, Proof, Step, Target
 from .machine import Machine
 from .operations import Activate, DepositConfirmation
 from .plan_key import activation_change
@@ -41,7 +41,8 @@ def plan_activation(machine: Machine, desired: DesiredActivation) -> Plan:
     target = Target(desired.target.application, product.id)
     change = activation_change(target)
     if product.is_licensed:
-        change = Change("activated", True, True, change.read, change.proof, after_note="again")
+        # That it is licensed proves nothing: it was before.
+        change = Change("activated", True, True, change.read, Proof.NONE, after_note="again")
     if desired.confirmation_id:
         return Plan(steps=(Step(DepositConfirmation(target, desired.confirmation_id), change),))
     return Plan(steps=(Step(Activate(target), change),))

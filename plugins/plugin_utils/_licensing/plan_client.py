@@ -21,10 +21,17 @@ from .operations import (
     ServiceMethod,
     StopSoftwareProtection,
 )
-from .plan_key import CLIENT_SETUP, activation_change, key_change, published_client_key, uninstall_step
+from .plan_key import (
+    CLIENT_SETUP,
+    activation_change,
+    key_change,
+    published_client_key,
+    refuse_other_application,
+    uninstall_step,
+)
 from .reader import Needs
 from .refusal import Refusal
-from .settings import CLIENT_SETTINGS, ClientSetting, is_fixed_host
+from .settings import CLIENT_SETTINGS, ClientSetting, fixed_host_of, is_fixed_host
 
 KEEP = "keep"
 
@@ -33,8 +40,14 @@ REPLACEABLE = (Channel.MAK, Channel.RETAIL, Channel.OEM, Channel.AVMA, Channel.S
 #: Channels that lose nothing by another key.
 _WORTHLESS = (Channel.KMS_CLIENT, Channel.KMS_HOST, Channel.UNLICENSED)
 CLOUD_KMS = "cloud_kms"
-#: The KMS hosts that Azure offers to its own virtual machines.
-CLOUD_KMS_HOSTS = ("kms.core.windows.net", "azkms.core.windows.net")
+#: The KMS hosts that clouds offer to their own virtual machines, by their public documentation (Azure, Google, AWS).
+CLOUD_KMS_HOSTS = (
+    "kms.core.windows.net",
+    "azkms.core.windows.net",
+    "kms.windows.googlecloud.com",
+    "169.254.169.250",
+    "169.254.169.251",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +83,8 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     key = _wanted_key(machine, desired, product)
     if product is not None and key is not None and product.partial_product_key == key.partial:
         key = None  # it is there
+    if key is not None:
+        refuse_other_application(key, desired.target.application)
     _refuse_loss(machine, desired, product, key)
     _refuse_token(desired, product, installs=key is not None)
 
@@ -90,7 +105,7 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
         steps += clear_publish_list(machine, leaving)
     return Plan(
         steps=tuple(steps),
-        warnings=(*_warnings(machine, desired), *leaving.warnings),
+        warnings=(*_warnings(machine, desired, product), *leaving.warnings),
         restarts=any(isinstance(step.operation, StopSoftwareProtection) for step in steps),
     )
 
@@ -100,7 +115,7 @@ def _key_step(
 ) -> Step:
     system = machine.operating_system
     refuse_evaluation(system.edition_id, system.sku, system.build)
-    fallback = fallback_key(product.partial_product_key) if product else None
+    fallback = fallback_key(machine.windows.partial_product_key) if machine.windows else None
     operation = InstallKey(
         key,
         desired.target.application,
@@ -186,7 +201,7 @@ def _refuse_loss(machine: Machine, desired: DesiredClient, product: Product | No
         _refuse_replacing(product, desired.replace)
     fixed = is_fixed_host(machine)
     leaves_cloud = installs or desired.settings.get("server") is not None
-    if fixed.endswith(CLOUD_KMS_HOSTS) and leaves_cloud and CLOUD_KMS not in desired.replace:
+    if fixed in CLOUD_KMS_HOSTS and leaves_cloud and CLOUD_KMS not in desired.replace:
         raise Refusal(
             f"This machine is activated by the cloud's own KMS host ({fixed}). It is taken away from it only with"
             f" replace: [{CLOUD_KMS}]."
@@ -257,8 +272,15 @@ def _setting_step(
     return Step(ServiceMethod(description, method, arguments), change)
 
 
-def _warnings(machine: Machine, desired: DesiredClient) -> tuple[str, ...]:
+def _warnings(machine: Machine, desired: DesiredClient, product: Product | None) -> tuple[str, ...]:
+    warnings = []
     fixed = desired.settings.get("server", is_fixed_host(machine))
     if fixed and desired.settings.get("lookup_domain"):
-        return (f"lookup_domain has no effect while the client is fixed to the KMS host {fixed}.",)
-    return ()
+        warnings.append(f"lookup_domain has no effect while the client is fixed to the KMS host {fixed}.")
+    own = fixed_host_of(product)
+    if own and own != fixed and "server" in desired.settings and not desired.target.activation_id:
+        warnings.append(
+            f"{product.name if product else 'The product'} has a KMS host of its own ({own}), which wins over the"
+            f" machine's. Clear it with activation_id: {product.id if product else ''} and an empty server."
+        )
+    return tuple(warnings)

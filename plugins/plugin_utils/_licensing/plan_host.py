@@ -18,14 +18,15 @@ from .machine import WINDOWS_8_BUILD, Machine, Product
 from .operations import (
     Activate,
     InstallKey,
+    KeepHostVersion,
     StartSoftwareProtection,
     StopSoftwareProtection,
     WriteFirewallRules,
     WriteValue,
 )
-from .plan_key import activation_change, key_change
+from .plan_key import activation_change, key_change, refuse_published, replacement_warnings
 from .publish import PublishEntry, format_entry, same_list
-from .reader import PUBLISH_LIST, Needs
+from .reader import HOST_VERSION, PUBLISH_LIST, Needs
 from .refusal import Refusal
 from .settings import host_setting
 
@@ -44,7 +45,13 @@ class DesiredHost:
 
 
 def needs_of(desired: DesiredHost) -> Needs:
-    return Needs(edition=True, fqdn=True, publish_list=True, firewall=desired.firewall is not None)
+    return Needs(
+        edition=True,
+        fqdn=True,
+        publish_list=True,
+        firewall=desired.firewall is not None,
+        registry=(HOST_VERSION,),
+    )
 
 
 def plan_host(machine: Machine, desired: DesiredHost) -> Plan:
@@ -60,20 +67,33 @@ def plan_host(machine: Machine, desired: DesiredHost) -> Plan:
     publishes_anew = key_step is not None or activate_step is not None
     withheld = desired.restart == "never"
 
+    # A host publishes when the service starts: with its key activated, it is to say so now. The mark is written last,
+    # so that a run which dies in between is seen by the next: a host without it has its restart due.
+    is_due = installed is not None and not machine.registry.get(HOST_VERSION)
+    restarts = publishes_anew or is_due or (desired.restart == "always" and not written)
+
     steps: list[Step] = []
     if written:
         steps += written if withheld else [Step(StopSoftwareProtection()), *written, Step(StartSoftwareProtection())]
     steps += _firewall_steps(machine, desired)
+    if publishes_anew and not withheld and machine.registry.get(HOST_VERSION):
+        steps.append(Step(WriteValue(HOST_VERSION, None)))
     steps += [step for step in (key_step, activate_step) if step is not None]
-    restart_needed = publishes_anew or (desired.restart == "always" and not written)
-    if restart_needed and not withheld:
-        # A host publishes when the service starts: with its key activated, it is to say so now.
+    if restarts and not withheld:
         steps += [Step(StopSoftwareProtection()), Step(StartSoftwareProtection())]
+        steps += [Step(KeepHostVersion())] if publishes_anew or is_due else []
     return Plan(
         steps=tuple(steps),
-        restarts=not withheld and bool(written or restart_needed),
+        warnings=_warnings(machine, desired, key_step),
+        restarts=not withheld and bool(written or restarts),
         restart_withheld=withheld and bool(written or publishes_anew),
     )
+
+
+def _warnings(machine: Machine, desired: DesiredHost, key_step: Step | None) -> tuple[str, ...]:
+    if key_step is None or desired.application is not Application.WINDOWS:
+        return ()
+    return replacement_warnings(machine)
 
 
 def _refuse_unfit(machine: Machine, desired: DesiredHost) -> None:
@@ -93,7 +113,7 @@ def _refuse_unfit(machine: Machine, desired: DesiredHost) -> None:
             f"firewall: the predefined Key Management Service rules are fixed to TCP port {KMS_RULE_PORT}, but the"
             f" listening port is {port}. Leave the option out and open the port with a rule of your own."
         )
-    if desired.firewall is not None and machine.firewall_rules == ():
+    if desired.firewall and machine.firewall_rules == ():
         raise Refusal(
             "firewall: this machine has no predefined Key Management Service rule (SPPSVC-In-TCP). Open TCP port"
             f" {KMS_RULE_PORT} with a rule of your own and leave the option out."
@@ -104,6 +124,7 @@ def _installed_host_product(machine: Machine, desired: DesiredHost) -> Product |
     """The host product that stays, or that the given key replaces; None when there is none yet."""
     hosts = [item for item in machine.host_products if item.application is desired.application]
     if desired.product_key is not None:
+        refuse_published(desired.product_key)
         same = machine.product_by_key(desired.product_key.partial)
         if same is not None and same not in hosts:
             raise Refusal(
@@ -118,7 +139,9 @@ def _installed_host_product(machine: Machine, desired: DesiredHost) -> Product |
         )
     if len(hosts) > 1:
         listed = ", ".join(f"{item.name} (*****-{item.partial_product_key})" for item in hosts)
-        raise Refusal(f"product_key: several KMS host keys are installed ({listed}); say which one is meant.")
+        raise Refusal(
+            f"product_key: several KMS host keys are installed ({listed}); pass the one that is meant as product_key."
+        )
     return hosts[0]
 
 
@@ -130,7 +153,8 @@ def _key_step(machine: Machine, desired: DesiredHost, installed: Product | None)
         desired.product_key,
         desired.application,
         expected=Channel.KMS_HOST,
-        fallback=fallback_key(replaced.partial_product_key) if replaced else None,
+        fallback=fallback_key(machine.windows.partial_product_key) if machine.windows else None,
+        keeps_mark=desired.restart != "never",
     )
     return Step(operation, key_change(replaced, desired.product_key, "host key, as given"))
 

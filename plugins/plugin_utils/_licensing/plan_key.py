@@ -7,8 +7,8 @@ from __future__ import annotations
 import dataclasses
 
 from .changes import Change, Plan, Proof, Step, Target
-from .channels import Application
-from .editions import client_setup_key, refuse_evaluation
+from .channels import Application, Channel
+from .editions import client_setup_key, fallback_key, find_published, is_published, refuse_evaluation
 from .keys import ProductKey
 from .machine import Machine, Product
 from .operations import InstallKey, ServiceMethod, UninstallKey
@@ -58,6 +58,35 @@ def uninstall_step(target: Target, product: Product | None, *, keeps_mark: bool 
     return Step(UninstallKey(target, keeps_mark), change)
 
 
+def refuse_published(key: ProductKey) -> None:
+    """A published client key is no host key; raises Refusal."""
+    row = find_published(key.partial)
+    if row is not None and is_published(key):
+        raise Refusal(f"product_key: {key.masked} is the published client key of {row.name}, and no KMS host key.")
+
+
+def refuse_other_application(key: ProductKey, application: Application) -> None:
+    """A published key tells its application; raises Refusal when that is another one."""
+    row = find_published(key.partial)
+    if row is not None and is_published(key) and row.application is not application:
+        raise Refusal(
+            f"product_key: {key.masked} is the published client key of {row.name}, which is no {application.value}"
+            f" product: set application: {row.application.value}."
+        )
+
+
+def replacement_warnings(machine: Machine) -> tuple[str, ...]:
+    """What installing a Windows key gives up: an activated licence of a kind that is worth something."""
+    product = machine.windows
+    kept = (Channel.KMS_CLIENT, Channel.KMS_HOST, Channel.UNLICENSED)
+    if product is None or not product.is_licensed or product.channel in kept:
+        return ()
+    return (
+        f"The key takes the place of an activated licence of the kind {product.channel.value} ({masked(product)},"
+        f" {product.name}).",
+    )
+
+
 def activation_change(target: Target) -> Change:
     """The change from not activated to activated: true only when the licence status says Licensed."""
 
@@ -73,7 +102,9 @@ def plan_key(machine: Machine, desired: DesiredKey) -> Plan:
     steps = _present(machine, desired) if desired.present else _absent(machine, desired)
     if desired.clear_from_registry:
         steps.append(_clear_step())
-    return Plan(steps=tuple(steps))
+    installs = any(isinstance(step.operation, InstallKey) for step in steps)
+    warns = installs and desired.target.application is Application.WINDOWS
+    return Plan(steps=tuple(steps), warnings=replacement_warnings(machine) if warns else ())
 
 
 def _present(machine: Machine, desired: DesiredKey) -> list[Step]:
@@ -85,8 +116,15 @@ def _present(machine: Machine, desired: DesiredKey) -> list[Step]:
     if desired.target.application is Application.WINDOWS:
         system = machine.operating_system
         refuse_evaluation(system.edition_id, system.sku, system.build)
+    refuse_other_application(key, desired.target.application)
     replaced = machine.windows if desired.target.application is Application.WINDOWS else None
-    return [Step(InstallKey(key, desired.target.application), key_change(replaced, key))]
+    if replaced is not None and replaced.is_kms_host:
+        raise Refusal(
+            f"product_key: this machine is a KMS host ({replaced.name}, {masked(replaced)}). Another host key is"
+            " installed with fleetops.kms.host; to make it a client use fleetops.kms.client with convert_host: true."
+        )
+    fallback = fallback_key(machine.windows.partial_product_key) if machine.windows else None
+    return [Step(InstallKey(key, desired.target.application, fallback=fallback), key_change(replaced, key))]
 
 
 def _wanted(machine: Machine, desired: DesiredKey) -> ProductKey | None:

@@ -21,13 +21,19 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity imp
     read_operating_system,
     read_search_domains,
 )
-from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import Registry, RegistryValue, ValueType
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import (
+    OtherType,
+    Registry,
+    RegistryValue,
+    ValueType,
+)
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import CimFault
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance
 
 from .classes import PRODUCT, SERVICE, SERVICE_COLUMNS_WINDOWS_7, SERVICE_COLUMNS_WINDOWS_8
 from .machine import WINDOWS_7_BUILD, WINDOWS_8_BUILD, Machine, Product
-from .publish import parse_list
+from .publish import PublishEntry, parse_list
 from .refusal import Refusal
 
 PLATFORM_KEY = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\SoftwareProtectionPlatform"
@@ -84,16 +90,23 @@ class Reader:
         products = self.products()
         with_events = needs.events and (not needs.events_of_hosts or any(item.is_kms_host for item in products))
         has_firewall_classes = system.build >= WINDOWS_8_BUILD
+        events, notes = None, []
+        if with_events:
+            try:
+                events = self._events(needs.events, needs.event_hours, system)
+            except CimFault as fault:  # a log that cannot be read must not hide all the rest
+                notes.append(f"The event log could not be read: {fault}")
         return Machine(
             operating_system=system,
             service=self.service(system),
             products=products,
             fqdn=read_fqdn(self._cim) if needs.fqdn else None,
-            publish_list=parse_list(registry.get(PUBLISH_LIST) or ()) if needs.publish_list else None,
+            publish_list=_publish_list(registry.get(PUBLISH_LIST)) if needs.publish_list else None,
             registry={value: registry.get(value) for value in needs.registry},
             firewall_rules=Firewall(self._cim).rules() if needs.firewall and has_firewall_classes else None,
             search_domains=read_search_domains(self._cim) if needs.search_domains else None,
-            events=self._events(needs.events, needs.event_hours, system) if with_events else None,
+            events=events,
+            notes=tuple(notes),
             srv_values=DnsServer(self._cim).kms_values() if needs.srv_values else None,
         )
 
@@ -119,3 +132,9 @@ class Reader:
         now = system.local_time or datetime.datetime.now(datetime.timezone.utc)
         since = now - datetime.timedelta(hours=hours)
         return EventLog(self._cim).events(codes, since, logs=EVENT_LOGS)
+
+
+def _publish_list(raw: t.Any) -> tuple[PublishEntry, ...]:
+    if isinstance(raw, OtherType):
+        return (PublishEntry(str(raw), malformed=True),)
+    return parse_list(raw or ())

@@ -20,6 +20,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import 
     AuthenticationError,
     CimFault,
     OperationTimedOut,
+    ProtocolError,
     TransportError,
     WsmanError,
 )
@@ -57,6 +58,8 @@ class Session:
         #: Set by an activation that waits for the KMS host's count.
         self.pending: str | None = None
         self.answered_count: int | None = None
+        #: What went on beside the plan that a person should know.
+        self.notes: list[str] = []
         self._reader = reader
         self._sleep = sleep
         self._clock = clock
@@ -97,23 +100,27 @@ class Session:
         try:
             call()
         except WsmanError as error:
-            if not _leaves_outcome_unknown(error) or not self._watch(is_done):
+            if not leaves_outcome_unknown(error) or not self._watch(is_done):
                 raise
 
     def _watch(self, is_done: t.Callable[[Machine], bool]) -> bool:
+        """Whether the machine shows it in time. Reads that fail meanwhile are the machine at work, and go on.
+
+        Refused credentials are not tried again: each try counts towards an account lockout.
+        """
         end = self._clock() + SETTLE
         pause = 1.0
-        while True:
+        while self._clock() <= end:
             try:
                 if is_done(self.read_again()):
                     return True
-            except TransportError:
-                if self._clock() > end:
-                    raise
-            if self._clock() > end:
+            except AuthenticationError:
                 return False
+            except (WsmanError, OperationFailed):
+                pass
             self._sleep(pause)
             pause = min(pause * 2, 10.0)
+        return False
 
     def _call(
         self,
@@ -128,9 +135,10 @@ class Session:
             raise OperationFailed(f"{cim_class.name}.{method}", hresult_from_return_value(result.return_value))
 
 
-def _leaves_outcome_unknown(error: WsmanError) -> bool:
+def leaves_outcome_unknown(error: Exception) -> bool:
+    """Whether a call that ended with this error may have been done all the same, or may still be at work."""
     if isinstance(error, CimFault):
         return isinstance(error, OperationTimedOut)
     if isinstance(error, TransportError):
         return error.sent is not False and not isinstance(error, AuthenticationError)
-    return True  # an answer that could not be read
+    return isinstance(error, ProtocolError)  # an answer that could not be read

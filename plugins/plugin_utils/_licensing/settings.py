@@ -16,7 +16,7 @@ import typing as t
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue, ValueType
 
 from .channels import ActivationType, activation_type_enabled
-from .machine import DEFAULT_PORT, Machine, number, text
+from .machine import DEFAULT_PORT, Machine, Product, number
 from .reader import PLATFORM_KEY
 
 
@@ -193,4 +193,9 @@ CLIENT_SETTINGS = (
 
 def is_fixed_host(machine: Machine) -> str:
     """The KMS host that this machine is fixed to, lower case; empty when it asks DNS."""
-    return text(machine.service, "KeyManagementServiceMachine").lower()
+    return _name(machine.service.get("KeyManagementServiceMachine"))
+
+
+def fixed_host_of(product: Product | None) -> str:
+    """The KMS host that a product has for itself, lower case; it wins over the machine's. Empty when it has none."""
+    return _name(product.instance.get("KeyManagementServiceMachine")) if product else ""

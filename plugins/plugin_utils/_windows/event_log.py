@@ -12,6 +12,10 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import 
 
 from .classes import LOG_EVENT
 
+#: Who writes the events of volume activation: Microsoft-Windows-Security-SPP, on old systems the Software Licensing
+#: Service. Other sources use the same numbers in the same log (volume shadow copies, for one).
+_SOURCES = ("SPP", "LICENSING")
+
 
 @dataclasses.dataclass(frozen=True)
 class Event:
@@ -32,7 +36,7 @@ class EventLog:
     def events(
         self, codes: t.Sequence[int], since: datetime.datetime, *, logs: t.Sequence[str] = ("Application",)
     ) -> tuple[Event, ...]:
-        """The events of these codes since then (in the machine's own time), oldest first."""
+        """The licensing platform's events of these codes since then (in the machine's own time), oldest first."""
         which_log = " or ".join(f"Logfile = '{log}'" for log in logs)
         which_code = " or ".join(f"EventCode = {code:d}" for code in codes)
         wql = (
@@ -43,6 +47,7 @@ class EventLog:
         found = [
             Event(str(row["Logfile"]), int(row["EventCode"]), row["TimeGenerated"], _fields(row["InsertionStrings"]))
             for row in rows
+            if any(word in str(row["SourceName"] or "").upper() for word in _SOURCES)
         ]
         oldest = datetime.datetime.min.replace(tzinfo=datetime.timezone.utc)
         return tuple(sorted(found, key=lambda event: event.time or oldest))

@@ -38,7 +38,7 @@ class OperatingSystem:
 def read_operating_system(cim: CimClient, *, with_edition: bool) -> OperatingSystem:
     """Read Win32_OperatingSystem and, if wanted, the EditionID of the registry (one request each)."""
     row = cim.query(OPERATING_SYSTEM)[0]
-    edition = Registry(cim).get(EDITION_ID) if with_edition else None
+    edition = Registry(cim).text(EDITION_ID) if with_edition else None
     return OperatingSystem(
         caption=str(row["Caption"] or "").strip(),
         build=int(row["BuildNumber"] or 0),
@@ -55,12 +55,11 @@ def read_fqdn(cim: CimClient) -> str:
     Not the Active Directory domain and not the inventory's name, which may both differ from it.
     """
     registry = Registry(cim)
-    name = str(registry.get(HOST_NAME) or "")
-    suffix = str(registry.get(PRIMARY_DNS_SUFFIX) or "")
-    return ".".join(part.strip(".").lower() for part in (name, suffix) if part)
+    names = (registry.text(HOST_NAME), registry.text(PRIMARY_DNS_SUFFIX))
+    return ".".join(part.strip(".").lower() for part in names if part)
 
 
 def read_search_domains(cim: CimClient) -> tuple[str, ...]:
     """The machine's DNS suffix search list, lower case; empty when Windows uses the primary suffix alone."""
-    text = str(Registry(cim).get(DNS_SEARCH_LIST) or "")
+    text = Registry(cim).text(DNS_SEARCH_LIST)
     return tuple(item.strip().strip(".").lower() for item in text.replace(" ", ",").split(",") if item.strip())

@@ -16,8 +16,10 @@ from .errors import OperationFailed, hresult_from_return_value
 HKEY_LOCAL_MACHINE = 2147483650
 
 _ERROR_FILE_NOT_FOUND = 2
-#: WMI answers a missing value with 1 or 2, and a value of another type with 1 or 13, by provider and version.
-_ABSENT = (1, _ERROR_FILE_NOT_FOUND)
+#: A value of another type is answered with one of these, by provider and version; 1 also stands for a missing one.
+_PERHAPS_OTHER_TYPE = (1, 13)
+
+_TYPE_NAMES = {1: "REG_SZ", 2: "REG_EXPAND_SZ", 3: "REG_BINARY", 4: "REG_DWORD", 7: "REG_MULTI_SZ", 11: "REG_QWORD"}
 
 
 class ValueType(enum.Enum):
@@ -26,6 +28,16 @@ class ValueType(enum.Enum):
     STRING = "String"
     MULTI_STRING = "MultiString"
     DWORD = "DWORD"
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherType:
+    """What is read of a value that is there, but has another type than it must have."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"(a value of the type {_TYPE_NAMES.get(self.number, self.number)})"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +60,13 @@ class Registry:
         self._cim = cim
 
     def get(self, value: RegistryValue) -> t.Any:
-        """The value (str, tuple of str or int), or None when it is absent."""
-        result = self._call(f"Get{value.type.value}Value", value, read_only=True, accept=_ABSENT)
-        if result.return_value in _ABSENT:
+        """The value (str, tuple of str or int), None when it is absent, OtherType when it is there in another type."""
+        accept = (_ERROR_FILE_NOT_FOUND, *_PERHAPS_OTHER_TYPE)
+        result = self._call(f"Get{value.type.value}Value", value, read_only=True, accept=accept)
+        if result.return_value in _PERHAPS_OTHER_TYPE:
+            number = self._types(value.key).get(value.name.lower())
+            return None if number is None else OtherType(number)
+        if result.return_value == _ERROR_FILE_NOT_FOUND:
             return None
         data = result.outputs.get(value.argument)
         if value.type is ValueType.MULTI_STRING:
@@ -63,12 +79,26 @@ class Registry:
 
     def delete(self, value: RegistryValue) -> None:
         """Delete the value; one that is absent already is no error."""
-        self._call("DeleteValue", value, accept=_ABSENT)
+        self._call("DeleteValue", value, accept=(1, _ERROR_FILE_NOT_FOUND))
+
+    def text(self, value: RegistryValue) -> str:
+        """The value where it is a string, else empty."""
+        found = self.get(value)
+        return found if isinstance(found, str) else ""
 
     def key_exists(self, key: str) -> bool:
         """Whether the key exists (asked by listing its values, which changes nothing)."""
+        return bool(self._values_of(key).return_value == 0)
+
+    def _types(self, key: str) -> dict[str, int]:
+        """The types of a key's values, by their names in lower case."""
+        outputs = self._values_of(key).outputs
+        names, types = outputs.get("sNames") or (), outputs.get("Types") or ()
+        return {str(name).lower(): int(number) for name, number in zip(names, types, strict=False)}
+
+    def _values_of(self, key: str) -> t.Any:
         arguments = {"hDefKey": HKEY_LOCAL_MACHINE, "sSubKeyName": key}
-        return self._cim.invoke(REGISTRY, "EnumValues", arguments, read_only=True).return_value == 0
+        return self._cim.invoke(REGISTRY, "EnumValues", arguments, read_only=True)
 
     def _call(
         self,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from . import envelope
 from .answer import MAX_ANSWER, Answer, Page, parse, read_instance, read_method_result, read_page
-from .errors import ProtocolError, TransportError, WsmanError
+from .errors import OperationTimedOut, ProtocolError, TransportError, WsmanError
 from .faults import parse_fault
 from .model import CimClass, Instance, MethodResult, Value
 
@@ -152,7 +152,10 @@ class CimClient:
         except TransportError as error:
             if not error.dropped or not (read_only or error.sent is False):
                 raise
-        self.transport.reconnect()
+            self.transport.reconnect()
+        except OperationTimedOut:
+            if not read_only:
+                raise
         return attempt()
 
     def _send(self, message: envelope.Message, operation_timeout: float | None = None) -> Answer:

@@ -74,9 +74,15 @@ def _subcode(fault: Element) -> str | None:
     return _clean(value.rpartition(":")[2]) if value and value.strip() else None
 
 
+def _any_spelling(secret: str) -> str:
+    """A pattern of the value with anything or nothing between its letters and digits: keys are written in many ways."""
+    letters = [re.escape(char) for char in secret if char.isalnum()]
+    return r"[\W_]*".join(letters) if len(letters) > 1 else re.escape(secret)
+
+
 def _clean(text: str, hidden: Sequence[str] = ()) -> str:
     for secret in hidden:
-        text = re.sub(re.escape(secret), "***", text, flags=re.IGNORECASE)
+        text = re.sub(_any_spelling(secret), "***", text, flags=re.IGNORECASE)
     text = " ".join(_UNPRINTABLE.sub(" ", text).split())
     return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}..."
 

@@ -9,7 +9,9 @@ import typing as t
 
 import pytest
 import requests
+import spnego.exceptions
 import urllib3
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.connection import (
     HttpTransport,
     UnusableConnection,
@@ -34,7 +36,7 @@ class Transport(HttpTransport):
     http_error = (HttpError,)
 
     def __init__(self, error: Exception) -> None:
-        super().__init__("http://machine.example.com:5985/wsman", "machine", encrypted=True)
+        super().__init__("http://machine.example.com:5985/wsman", encrypted=True)
         self.error = error
 
     def _post(self, envelope: bytes, timeout: float) -> bytes:
@@ -96,3 +98,27 @@ def test_another_connection_is_refused_by_naming_the_two_that_work(kind: str) ->
     with pytest.raises(UnusableConnection) as refused:
         open_transport(types.SimpleNamespace(transport=kind))
     assert kind in str(refused.value) and "winrm" in str(refused.value) and "psrp" in str(refused.value)
+
+
+def test_a_missing_ticket_is_told_as_one_and_not_tried_again() -> None:
+    told = send(spnego.exceptions.NoContextError(context_msg="no credentials cache"))
+    assert isinstance(told, AuthenticationError) and "klist" in str(told)
+
+
+def test_the_cause_is_the_errors_own_and_not_an_earlier_one() -> None:
+    try:
+        try:
+            raise OSError("the connection before was closed")
+        except OSError:
+            raise _no_route() from None  # its context still is the first
+    except requests.exceptions.ConnectionError as error:
+        told = send(error)
+    assert "refused" in str(told) and "before" not in str(told)
+
+
+def test_a_longer_time_out_of_the_connection_is_kept() -> None:
+    class Slow(Transport):
+        def __init__(self, seconds: float) -> None:
+            HttpTransport.__init__(self, "http://x/wsman", encrypted=True, operation_timeout=seconds)
+
+    assert (Slow(55).operation_timeout, Slow(5).operation_timeout) == (55, 20)

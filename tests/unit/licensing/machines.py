@@ -9,6 +9,7 @@ import typing as t
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.classes import PRODUCT, SERVICE
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import NOT_APPLICABLE, Machine, Product
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import parse_list
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import HOST_VERSION
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import FirewallRule, Profile
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import OperatingSystem
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue
@@ -58,6 +59,11 @@ def product(
     return Product(Instance(PRODUCT, "SoftwareLicensingProduct", Properties(properties)))
 
 
+def _mark(products: tuple[Product, ...]) -> dict[RegistryValue, str]:
+    """A host in order has the mark that slmgr writes."""
+    return {HOST_VERSION: "10.0.20348.1"} if any(item.is_kms_host for item in products) else {}
+
+
 def machine(
     *products: Product,
     build: int = 20348,
@@ -94,7 +100,7 @@ def machine(
         fqdn="kms1.corp.example.com",
         publish_list=None if publish is None else parse_list(publish),
         firewall_rules=rules,
-        registry=registry or {},
+        registry=_mark(products) if registry is None else registry,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Plan, Target
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Application
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.conversion import published_as
@@ -122,7 +123,7 @@ def test_a_machine_that_stays_an_office_host_stays_published() -> None:
 
 def test_an_office_host_key_goes_by_its_own_activation_id_and_windows_stays() -> None:
     office = Target(Application.OFFICE, "office-host")
-    machine_now = machine(CLIENT, OFFICE_HOST, rules=(OPEN,))
+    machine_now = machine(CLIENT, OFFICE_HOST, rules=(OPEN,), registry={})
     with pytest.raises(Refusal, match="convert_host"):
         plan_client(machine_now, DesiredClient(target=office))
     plan = plan_client(machine_now, DesiredClient(target=office, convert_host=True))

@@ -8,6 +8,7 @@ import dataclasses
 import typing as t
 
 import pytest
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Change, Plan, Proof, Step
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Outcome, run
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import Machine
@@ -24,6 +25,7 @@ class FakeSession:
         self.values = values
         self.pending: str | None = None
         self.answered_count: int | None = None
+        self.notes: list[str] = []
         self.is_connected = True
         self.reads = 0
         self.machine = self.read_again()
@@ -129,6 +131,20 @@ def test_a_connection_lost_after_a_write_is_unreachable_and_keeps_its_changes() 
     assert made(outcome) == ["A"]
     assert outcome.failure is not None and outcome.failure.is_unreachable
     assert outcome.verified is None
+    assert [item.setting for item in outcome.uncertain] == ["B"]
+
+
+def test_what_was_refused_for_certain_is_not_uncertain() -> None:
+    lost = TransportError("refused", sent=False)
+    outcome = execute(FakeSession(A=1), step("A", 1, 2, loses_connection=True, raises=lost))
+    assert outcome.uncertain == () and outcome.failure is not None
+
+
+def test_check_mode_tells_a_restart_that_comes_with_no_change() -> None:
+    session = FakeSession(A=1)
+    plan = Plan(steps=(Step(Write("A", 1)),), restarts=True)
+    outcome = run(t.cast(t.Any, session), lambda now: plan, check_mode=True)
+    assert outcome.restarted and outcome.changes == ()
 
 
 def test_a_pending_activation_is_no_change_and_no_failure() -> None:
@@ -140,7 +156,7 @@ def test_a_pending_activation_is_no_change_and_no_failure() -> None:
 
     activated = Change("activated", False, True, lambda now: False)
     outcome = execute(FakeSession(A=1), step("A", 1, 2), Step(Waits("x", None), activated))
-    assert made(outcome) == ["A"] and outcome.failure is None and outcome.verified is True
+    assert made(outcome) == ["A"] and outcome.failure is None and outcome.verified is None
     assert (outcome.pending, outcome.answered_count) == ("below_threshold", 17)
 
 

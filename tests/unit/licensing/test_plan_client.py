@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Plan, Target
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Application
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey
@@ -87,8 +88,8 @@ def test_an_unset_port_is_the_default_however_windows_shows_it(unset: int, wish:
          ("server", "old", "")),
         ({}, {"port": 1690}, ("SetKeyManagementServicePort", {"PortNumber": 1690}), ("port", 1688, 1690)),
         ({"KeyManagementServicePort": 1690}, {"port": 0}, ("ClearKeyManagementServicePort", {}), ("port", 1690, 1688)),
-        ({}, {"lookup_domain": "example.net"},
-         ("SetKeyManagementServiceLookupDomain", {"LookupDomain": "example.net"}), ("lookup_domain", "", "example.net")),
+        ({}, {"lookup_domain": "a.example"},
+         ("SetKeyManagementServiceLookupDomain", {"LookupDomain": "a.example"}), ("lookup_domain", "", "a.example")),
         ({"KeyManagementServiceLookupDomain": "example.net"}, {"lookup_domain": ""},
          ("ClearKeyManagementServiceLookupDomain", {}), ("lookup_domain", "example.net", "")),
         ({}, {"host_caching": False}, ("DisableKeyManagementServiceHostCaching", {"DisableCaching": True}),
@@ -220,6 +221,28 @@ def test_a_key_of_office_names_its_product_itself() -> None:
     assert plan_client(machine(CLIENT, OFFICE, second), there).steps == ()
     new = DesiredClient(product_key=ProductKey("YG9NW-3K39V-2T3HJ-93F3Q-G83KT"), target=office)
     assert settings(plan_client(machine(CLIENT, OFFICE), new))["product_key"] == ("absent", "*****-G83KT")
+
+
+def test_a_published_key_of_another_application_is_refused() -> None:
+    """A Windows key given for Office would take the place of this machine's Windows licence."""
+    office = Target(Application.OFFICE)
+    licensed = machine(product("Volume:MAK", "XXXXX"))
+    with pytest.raises(Refusal, match="Windows Server 2022 Standard"):
+        plan_client(licensed, DesiredClient(product_key=ProductKey(GVLK_2022), target=office))
+    with pytest.raises(Refusal, match="Office"):
+        plan_client(licensed, DesiredClient(product_key=ProductKey("JNRGM-WHDWX-FJJG3-K47QV-DRTFM")))
+
+
+@pytest.mark.parametrize("name", ["AZKMS.core.windows.net.", "kms.windows.googlecloud.com", "169.254.169.250"])
+def test_the_clouds_own_hosts_are_known_in_any_spelling(name: str) -> None:
+    with pytest.raises(Refusal, match="cloud_kms"):
+        plan_client(machine(CLIENT, KeyManagementServiceMachine=name), DesiredClient(settings={"server": ""}))
+
+
+def test_a_products_own_kms_host_is_said_to_win() -> None:
+    own = machine(product(product_id="client", KeyManagementServiceMachine="old.example.com"))
+    (warning,) = plan_client(own, DesiredClient(settings={"server": ""})).warnings
+    assert "old.example.com" in warning and "client" in warning
 
 
 def test_a_lookup_domain_beside_a_fixed_host_is_said_to_be_without_effect() -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Plan, Proof
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Application
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import (
     Activate,
     InstallKey,
+    KeepHostVersion,
     StartSoftwareProtection,
     StopSoftwareProtection,
     WriteFirewallRules,
@@ -20,11 +22,13 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_host import DesiredHost, plan_host
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import normalise
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import HOST_VERSION
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.refusal import Refusal
 
 from .machines import GVLK_2022, HOST_KEY, OFFICE_HOST_ID, OTHER_HOST_KEY, machine, product, rule
 
 ENTRIES = normalise(["corp.example.com, 10, 100", "branch.example.net, 10, 100"])
+RESTART_AND_MARK = [StopSoftwareProtection, StartSoftwareProtection, KeepHostVersion]
 HOST_PRODUCT = product("Volume:CSVLK", "NGGGG", product_id="host")
 
 
@@ -46,6 +50,7 @@ def test_a_new_host_says_the_right_thing_from_its_first_word() -> None:
         Activate,
         StopSoftwareProtection,
         StartSoftwareProtection,
+        KeepHostVersion,
     ]
     assert settings(plan) == {
         "publish_list": ([], ["corp.example.com, 10, 100", "branch.example.net, 10, 100"]),
@@ -85,8 +90,23 @@ def test_a_licensed_host_is_never_activated_again() -> None:
 
 def test_a_host_that_was_never_activated_is_activated_without_its_key() -> None:
     host = machine(product("Volume:CSVLK", "NGGGG", status=5))
-    assert kinds(plan_host(host, DesiredHost())) == [Activate, StopSoftwareProtection, StartSoftwareProtection]
+    assert kinds(plan_host(host, DesiredHost())) == [WriteValue, Activate, *RESTART_AND_MARK]
     assert kinds(plan_host(host, DesiredHost(activate=False))) == []
+
+
+def test_a_run_that_died_before_the_restart_is_gone_on_with() -> None:
+    """The host is activated, but nothing tells that it has been restarted since: it may not be in DNS."""
+    died = machine(HOST_PRODUCT, registry={})
+    assert kinds(plan_host(died, DesiredHost())) == RESTART_AND_MARK
+    assert plan_host(died, DesiredHost(restart="never")).steps == ()
+
+
+def test_the_mark_is_not_there_while_a_restart_is_due() -> None:
+    plan = plan_host(machine(product("Volume:CSVLK", "NGGGG", status=5)), DesiredHost())
+    operation = plan.steps[0].operation
+    assert isinstance(operation, WriteValue) and operation.value == HOST_VERSION and operation.data is None
+    new = plan_host(machine(product()), DesiredHost(product_key=ProductKey(HOST_KEY)))
+    assert [step.operation.keeps_mark for step in new.steps if isinstance(step.operation, InstallKey)] == [True]
 
 
 def test_another_host_key_replaces_the_first() -> None:
@@ -216,4 +236,20 @@ def test_an_office_host_key_leaves_windows_alone() -> None:
     plan = plan_host(machine(product()), wish)
     assert settings(plan)["product_key"] == ("absent", "*****-NGGGG")
     (install,) = [step.operation for step in plan.steps if isinstance(step.operation, InstallKey)]
-    assert install.fallback is None
+    # Should the key turn out to be one of Windows, it has taken the place of this one.
+    assert install.fallback == ProductKey(GVLK_2022)
+
+
+def test_a_published_client_key_is_no_host_key() -> None:
+    with pytest.raises(Refusal, match="Windows Server 2022 Standard"):
+        plan_host(machine(), DesiredHost(product_key=ProductKey(GVLK_2022)))
+
+
+def test_an_activated_licence_that_the_host_key_replaces_is_said() -> None:
+    wish = DesiredHost(product_key=ProductKey(HOST_KEY))
+    assert "mak" in plan_host(machine(product("Volume:MAK", "XXXXX")), wish).warnings[0]
+    assert plan_host(machine(product()), wish).warnings == ()
+
+
+def test_a_closed_firewall_needs_no_rule() -> None:
+    assert plan_host(machine(HOST_PRODUCT, rules=()), DesiredHost(firewall=False)).steps == ()

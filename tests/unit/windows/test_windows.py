@@ -17,7 +17,12 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.errors impor
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import EventLog
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import Firewall, FirewallRule, Profile
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import read_fqdn, read_search_domains
-from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import Registry, RegistryValue, ValueType
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import (
+    OtherType,
+    Registry,
+    RegistryValue,
+    ValueType,
+)
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.service import ServiceControl
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance, MethodResult, Properties
 
@@ -106,9 +111,20 @@ VALUE = RegistryValue("SOFTWARE\\Example", "Name", ValueType.STRING)
 MULTI = RegistryValue("SOFTWARE\\Example", "List", ValueType.MULTI_STRING)
 
 
-@pytest.mark.parametrize("code", [1, 2])
-def test_an_absent_value_is_none(code: int) -> None:
-    assert Registry(cim((code, {}))).get(VALUE) is None
+NAMES = {"sNames": ["Other", "name"], "Types": [1, 4]}
+
+
+def test_an_absent_value_is_none_however_it_is_said() -> None:
+    assert Registry(cim((2, {}))).get(VALUE) is None
+    assert Registry(cim((1, {}), (0, {"sNames": None, "Types": None}))).get(VALUE) is None
+    assert Registry(cim((1, {}), (2, {}))).get(VALUE) is None
+
+
+@pytest.mark.parametrize("code", [1, 13])
+def test_a_value_of_another_type_is_not_taken_for_absent(code: int) -> None:
+    found = Registry(cim((code, {}), (0, NAMES))).get(VALUE)
+    assert found == OtherType(4) and "REG_DWORD" in str(found)
+    assert Registry(cim((code, {}), (0, NAMES))).text(VALUE) == ""
 
 
 def test_values_come_in_their_type() -> None:
@@ -167,7 +183,20 @@ def test_rules_are_told_by_their_instance_id() -> None:
 
 
 def event(time: datetime.datetime | None, *strings: str) -> dict[str, t.Any]:
-    return {"Logfile": "Application", "EventCode": 12293, "TimeGenerated": time, "InsertionStrings": list(strings)}
+    return {
+        "Logfile": "Application",
+        "EventCode": 12293,
+        "SourceName": "Microsoft-Windows-Security-SPP",
+        "TimeGenerated": time,
+        "InsertionStrings": list(strings),
+    }
+
+
+def test_events_of_other_sources_with_the_same_number_are_left_out() -> None:
+    """Volume shadow copies write 12289 to 12293 into the same log."""
+    first = datetime.datetime(2026, 1, 1, tzinfo=UTC)
+    rows = [event(first, "a, 1"), {**event(first, "shadow copy"), "SourceName": "VSS"}]
+    assert len(EventLog(cim(rows)).events([12293], first)) == 1
 
 
 def test_events_are_asked_for_by_log_code_and_time() -> None:

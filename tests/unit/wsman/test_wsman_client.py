@@ -237,15 +237,27 @@ def test_a_write_that_was_not_delivered_is_sent_once_more(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize(
-    "step", [AuthenticationError("no"), UNREACHABLE, b"no XML", fault(subcode="w:TimedOut"), fault()]
-)
+@pytest.mark.parametrize("step", [AuthenticationError("no"), UNREACHABLE, b"no XML", fault()])
 def test_nothing_else_is_tried_again(name: str, step: Exception | str | bytes) -> None:
     operation, answer = ALL[name]
     client, transport = client_of(step, answer)
     with pytest.raises((TransportError, ProtocolError, CimFault)):
         operation(client)
     assert len(transport.sent) == 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_only_a_read_that_ran_out_of_time_is_asked_once_more(name: str) -> None:
+    operation, answer = ALL[name]
+    slow = fault(subcode="w:TimedOut")
+    client, transport = client_of(slow, answer)
+    if name in READS:
+        operation(client)
+        assert len(transport.sent) == 2
+    else:
+        with pytest.raises(OperationTimedOut):
+            operation(client)
+        assert len(transport.sent) == 1
 
 
 def test_a_time_out_is_told_apart() -> None:

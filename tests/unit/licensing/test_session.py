@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A long call whose outcome is unknown is settled by reading, for a bounded time, and never made twice."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import Machine
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import SETTLE, Session
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
+    AuthenticationError,
+    CimFault,
+    OperationTimedOut,
+    ProtocolError,
+    TransportError,
+)
+
+from .machines import machine, product
+
+DONE = machine(product())
+NOT_YET = machine(product(status=5))
+
+
+class Reader:
+    """Reads what it is given, in its order; the last again and again."""
+
+    def __init__(self, *reads: Machine | Exception) -> None:
+        self.reads = [NOT_YET, *reads]
+        self.count = 0
+
+    def read(self, needs: Needs) -> Machine:
+        self.count += 1
+        found = self.reads.pop(0) if len(self.reads) > 1 else self.reads[0]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+
+class Call:
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+        raise self.error
+
+
+def session(reader: Reader) -> tuple[Session, list[float]]:
+    slept: list[float] = []
+    made = Session(t.cast(t.Any, None), t.cast(t.Any, reader), Needs(), sleep=slept.append, clock=lambda: sum(slept))
+    return made, slept
+
+
+def is_done(now: Machine) -> bool:
+    return now.windows is not None and now.windows.is_licensed
+
+
+UNKNOWN = [OperationTimedOut(0x80338029), TransportError("lost"), ProtocolError("truncated")]
+
+
+@pytest.mark.parametrize("error", UNKNOWN, ids=lambda error: type(error).__name__)
+def test_a_call_that_was_done_after_all_is_no_failure(error: Exception) -> None:
+    call = Call(error)
+    session(Reader(NOT_YET, NOT_YET, DONE))[0].settle(call, is_done)
+    assert call.count == 1
+
+
+@pytest.mark.parametrize(
+    "busy", [OperationTimedOut(0x80338029), TransportError("gone"), CimFault(0xC004F075), ProtocolError("garbled")]
+)
+def test_reads_that_fail_while_the_machine_is_at_work_do_not_end_the_watch(busy: Exception) -> None:
+    session(Reader(busy, busy, DONE))[0].settle(Call(TransportError("lost")), is_done)
+
+
+def test_the_watch_is_bounded_and_then_the_first_error_counts() -> None:
+    call = Call(OperationTimedOut(0x80338029))
+    watched, slept = session(Reader(CimFault(0x80041001)))
+    with pytest.raises(OperationTimedOut):
+        watched.settle(call, is_done)
+    assert SETTLE < sum(slept) < SETTLE + 15
+    assert call.count == 1
+
+
+def test_refused_credentials_are_not_tried_again() -> None:
+    reader = Reader(AuthenticationError("no"))
+    watched, slept = session(reader)
+    with pytest.raises(TransportError, match="lost"):
+        watched.settle(Call(TransportError("lost")), is_done)
+    assert reader.count == 2 and slept == []
+
+
+@pytest.mark.parametrize(
+    "error", [CimFault(0xC004F050), TransportError("refused", sent=False), AuthenticationError("no")]
+)
+def test_a_certain_failure_is_not_watched(error: Exception) -> None:
+    reader = Reader(DONE)
+    with pytest.raises(type(error)):
+        session(reader)[0].settle(Call(error), is_done)
+    assert reader.count == 1
