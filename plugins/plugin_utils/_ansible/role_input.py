@@ -31,6 +31,9 @@ RANGES = {
     "kms_host_verify_delay": (0, 3_600),
     "kms_steer_retries": (0, 10_000),
     "kms_steer_delay": (0, 3_600),
+    "kms_convert_retries": (0, 10_000),
+    "kms_convert_delay": (0, 3_600),
+    "kms_convert_max_fail_percentage": (0, 100),
 }
 
 Machines = Mapping[str, Mapping[str, t.Any]]

@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Rogue KMS hosts turned into clients in batches: the plan, what came of each batch, and the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import Filter, fleet_filter, plain
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import batches, conversion
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import approved_hosts, as_list
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import DeclaredHost
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import report_of
+
+#: What names the data of ``convert_report`` and its form. The number changes when a field changes its meaning.
+SCHEMA = "fleetops.kms.conversion"
+VERSION = 1
+
+#: Where the role keeps a machine's results during a run.
+RESULT = "_kms_convert_result"
+CLEARED = "_kms_convert_cleared"
+
+
+@fleet_filter
+def convert_problems(report: Any, steps: Any) -> list[str]:
+    """Return what is wrong with the size of batches, and with a report that was made earlier (if any)."""
+    problems = []
+    try:
+        batches.batch_sizes(1, _steps(steps))
+    except ValueError as error:
+        problems.append(f"kms_convert_batches: {error}")
+    if report:
+        try:
+            report_of(report)
+        except ValueError as error:
+            problems.append(f"kms_convert_report: {error}")
+    return problems
+
+
+def _steps(steps: Any) -> Sequence[Any]:
+    return steps if isinstance(steps, (list, tuple)) else [steps]
+
+
+@fleet_filter
+def convert_plan(
+    report: Mapping[str, Any],
+    machines: Sequence[str],
+    steps: Any,
+    declared: Sequence[Mapping[str, Any]] = (),
+    approved: Any = None,
+    started: float = 0.0,
+) -> dict[str, Any]:
+    """Return what a run is to do, from a report on the fleet."""
+    hosts = [DeclaredHost.from_dict(item) for item in declared]
+    given = as_list(approved)
+    known = approved_hosts(given, hosts) if given or any(host.fqdn for host in hosts) else None
+    planned = conversion.plan(report_of(report), set(machines), known)
+    names = planned["hosts"]
+    total = len(planned["orders"])
+    sizes = batches.batch_sizes(len(names), _steps(steps))
+    lines = [
+        f"{total} machines to turn into clients or to tidy up, in batches of {', '.join(map(str, sizes or [total]))}."
+    ]
+    lines += batches.by_reason((item["machine"] or item["fqdn"], item["reason"]) for item in planned["left_out"])
+    added = [item["inventory_line"] for item in planned["left_out"] if item["inventory_line"]]
+    if added:
+        lines.append(f"Not in the inventory; below hosts: add {batches.named(added)}")
+    if planned["outside"]:
+        lines.append(
+            f"{len(planned['outside'])} more machines are outside of this run: {batches.named(planned['outside'])}"
+        )
+    return plain(
+        {
+            **planned,
+            "short": conversion.orders_in_short(planned),
+            "sizes": sizes or [1],
+            "started": float(started),
+            "lines": lines if total or planned["left_out"] or planned["outside"] else ["There is nothing to convert."],
+        }
+    )
+
+
+@fleet_filter
+def convert_batch(planned: Mapping[str, Any], tally: Mapping[str, Any], kind: str = "hosts") -> list[str]:
+    """Return the machines whose turn it is: the next batch, or all that have host keys of Office alone."""
+    if kind != "hosts":
+        return list(planned["office"])
+    start = int(tally.get("batches_done") or 0)
+    sizes = planned["sizes"]
+    before = sum(sizes[:start])
+    return list(planned["hosts"][before : before + (sizes[start] if start < len(sizes) else 0)])
+
+
+@fleet_filter
+def convert_values(
+    planned: Mapping[str, Any], hostvars: Mapping[str, Any], names: Sequence[str], check_mode: bool = False
+) -> list[dict[str, str]]:
+    """Return the values (domain, target) that the machines of a batch leave behind in DNS."""
+    return [
+        value
+        for name in names
+        for value in _values(planned["orders"][name], name, hostvars[name].get(RESULT), check_mode)
+    ]
+
+
+def _values(order: Mapping[str, Any], name: str, result: Any, check_mode: bool) -> list[dict[str, str]]:
+    return conversion.values_of(conversion.judge(name, order, result, check_mode=check_mode), order, result)
+
+
+@fleet_filter
+def convert_left(values: Sequence[Mapping[str, Any]], records: Any, cleanup: Any = None) -> list[dict[str, Any]]:
+    """Return the values that are not proven gone; ``cleanup`` is the result of M(fleetops.kms.srv_cleanup), if any."""
+    cleaned: set[str] = set()
+    if isinstance(cleanup, Mapping) and "domains_failed" in cleanup:
+        cleaned = {str(value["domain"]) for value in values} - {str(name) for name in cleanup["domains_failed"]}
+    return [dict(one) for one in conversion.still_there(values, records, cleaned)]
+
+
+@fleet_filter
+def convert_tally(
+    tally: Mapping[str, Any],
+    planned: Mapping[str, Any],
+    hostvars: Mapping[str, Any],
+    names: Sequence[str],
+    left: Sequence[Mapping[str, Any]],
+    now: float,
+    max_fail_percentage: float,
+    kind: str = "hosts",
+    check_mode: bool = False,
+) -> dict[str, Any]:
+    """Return the tally after a batch: what came of each machine so far, whether to go on, and what to show."""
+    by_target: dict[str, list[Mapping[str, Any]]] = {}
+    for value in left:
+        by_target.setdefault(str(value["target"]), []).append(value)
+    rows, clear = [], []
+    for name in names:
+        order, result = planned["orders"][name], hostvars[name].get(RESULT)
+        done = conversion.judge(name, order, result, check_mode=check_mode)
+        own = by_target.get(order["fqdn"], [])
+        rows.append(conversion.row_of(done, order, result, own))
+        kms = conversion.last_result(result).get("kms") or {}
+        if not check_mode and not own and kms.get("publish_list") and done.state.value in ("converted", "settled"):
+            clear.append(name)
+    batch = [conversion.done_of(row) for row in rows]
+    every = [*map(conversion.done_of, tally.get("rows") or ()), *batch]
+    stop = batches.why_stop(every, batch, float(max_fail_percentage))
+    lines = [batches.progress(every, len(planned["orders"]), float(now) - planned["started"])]
+    lines += batches.by_reason((one.machine, one.text) for one in batch if one.state in batches.TROUBLE)
+    if stop:
+        lines.append(f"Stopped: {stop}. What is done stays done; run again to go on from there.")
+    return plain(
+        {
+            "rows": [*(tally.get("rows") or ()), *rows],
+            "batches_done": int(tally.get("batches_done") or 0) + (kind == "hosts"),
+            "to_clear": clear,
+            "all_to_clear": [*(tally.get("all_to_clear") or ()), *clear],
+            "stop": stop or tally.get("stop") or "",
+            "lines": lines,
+        }
+    )
+
+
+@fleet_filter
+def convert_report(
+    planned: Mapping[str, Any], tally: Mapping[str, Any], hostvars: Mapping[str, Any], via: str = "none"
+) -> dict[str, Any]:
+    """Return the report on a run as ``report`` and ``lines``, and in how many ways it is not done (``open``)."""
+    rows = [dict(row) for row in tally.get("rows") or ()]
+    for row in rows:
+        result = hostvars[row["machine"]].get(CLEARED) if row["machine"] in (tally.get("all_to_clear") or ()) else None
+        if isinstance(result, Mapping) and "verified" not in result:
+            row["state"] = batches.State.FAILED.value
+            row["text"] = f"its publish list was not cleared: {result.get('msg')}"
+    had = {row["machine"] for row in rows}
+    turnless = [name for name in planned["orders"] if name not in had]
+    trouble = [row for row in rows if conversion.done_of(row).state in batches.TROUBLE]
+    left = [row for row in rows if row["values_left"]]
+    pending = [row["machine"] for row in rows if row["pending"]]
+    states = {state.value: sum(row["state"] == state.value for row in rows) for state in batches.State}
+    lines = list(tally.get("lines") or ())[:1] or ["No machine had its turn."]
+    lines += batches.by_reason((row["machine"], row["text"]) for row in trouble)
+    if left:
+        how = "set kms_dns_via to have them removed" if via == "none" else "see above why"
+        lines.append(f"Values are left in DNS of {batches.named([row['machine'] for row in left])} ({how}):")
+        lines += [f"  {value}" for row in left for value in row["values_left"]][:20]
+    if pending:
+        lines.append(f"Wait for the count of their KMS host: {batches.named(pending)}")
+    if turnless:
+        lines.append(f"Had no turn: {batches.named(turnless)}. {tally.get('stop') or ''}".rstrip())
+    if planned["left_out"]:
+        lines.append("Left out:")
+        found = [(item["machine"] or item["fqdn"], item["reason"]) for item in planned["left_out"]]
+        lines += [f"  {line}" for line in batches.by_reason(found)]
+    report = {
+        "schema": SCHEMA,
+        "version": VERSION,
+        **states,
+        "values_left": sum(len(row["values_left"]) for row in rows),
+        "stopped": tally.get("stop") or "",
+        "machines": rows,
+        "no_turn": turnless,
+        "left_out": planned["left_out"],
+        "outside": planned["outside"],
+    }
+    is_open = len(trouble) + len(turnless) + (0 if via == "none" else len(left))
+    return plain({"report": report, "lines": lines, "open": is_open})
+
+
+class FilterModule:
+    """Hand the filters to Ansible."""
+
+    def filters(self) -> dict[str, Filter]:
+        """Return the filters by their names."""
+        filters = (
+            convert_batch,
+            convert_left,
+            convert_plan,
+            convert_problems,
+            convert_report,
+            convert_tally,
+            convert_values,
+        )
+        return {function.__name__: function for function in filters}

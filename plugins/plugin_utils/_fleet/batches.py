@@ -1,0 +1,137 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bulk work in rising batches: how large each is, what came of it, and whether to go on. Outcomes are data."""
+
+from __future__ import annotations
+
+import collections
+import collections.abc as c
+import dataclasses
+import enum
+import math
+import re
+import typing as t
+
+#: One machine, then shares of all of them.
+RISING: tuple[int | str, ...] = (1, "5%", "20%", "100%")
+
+#: So many machines are named for each reason in what people read; data has them all.
+NAMED = 5
+
+
+def batch_sizes(total: int, steps: c.Sequence[t.Any] = RISING) -> list[int]:
+    """Return the sizes of the batches of so many machines, which add up to ``total``.
+
+    A step is a number of machines or a share of all of them such as "5%", rounded up; the last one repeats itself.
+    Raises ValueError for a step that is neither, or none at all.
+    """
+    if not steps:
+        raise ValueError("there is to be at least one batch, such as 1 or '20%'")
+    wanted = [_size(total, step) for step in steps]
+    sizes: list[int] = []
+    left = total
+    while left > 0:
+        size = min(left, wanted[min(len(sizes), len(wanted) - 1)])
+        sizes.append(size)
+        left -= size
+    return sizes
+
+
+def _size(total: int, step: t.Any) -> int:
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", str(step))
+    number = float(match[1]) if match and not isinstance(step, bool) else 0
+    if match is None or number <= 0 or (match[2] and number > 100) or (not match[2] and "." in match[1]):
+        raise ValueError(f"{step!r} is no size of a batch: give a number of machines or a share such as 20%")
+    return max(1, math.ceil(total * number / 100)) if match[2] else int(number)
+
+
+class State(enum.Enum):
+    """What came of one machine."""
+
+    CONVERTED = "converted"
+    #: There was nothing (more) to change.
+    SETTLED = "settled"
+    #: It has another host key, which was not to be removed.
+    STAYS_HOST = "stays_host"
+    FAILED = "failed"
+    UNREACHABLE = "unreachable"
+
+
+#: States of machines about which somebody has to do something.
+TROUBLE = (State.STAYS_HOST, State.FAILED, State.UNREACHABLE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Done:
+    """One machine that had its turn."""
+
+    machine: str
+    state: State
+    text: str = ""
+
+
+def why_stop(done: c.Sequence[Done], batch: c.Sequence[Done], max_fail_percentage: float) -> str:
+    """Return why not to go on after a batch, "" to go on; ``done`` are all machines so far, the batch included.
+
+    Machines that could not be reached tell nothing about the conversion and do not count, unless a batch of several has
+    nobody else: then the way to the machines is broken. 0 percent stops at the first failure.
+    """
+    if len(batch) > 1 and all(one.state is State.UNREACHABLE for one in batch):
+        return f"none of the {len(batch)} machines of the last batch could be reached"
+    tried = [one for one in done if one.state is not State.UNREACHABLE]
+    failed = sum(one.state is State.FAILED for one in tried)
+    if failed and failed * 100 > max_fail_percentage * len(tried):
+        return (
+            f"{failed} of {len(tried)} machines failed, which is more than {max_fail_percentage:g} %"
+            " (kms_convert_max_fail_percentage)"
+        )
+    return ""
+
+
+def progress(done: c.Sequence[Done], total: int, seconds: float) -> str:
+    """Return one line for people: how far it is after so many seconds, and how long it may still take."""
+    counts = collections.Counter(one.state for one in done)
+    parts = [
+        f"{counts[State.CONVERTED]} turned into clients",
+        f"{counts[State.SETTLED]} were so already",
+        *(f"{counts[state]} {words}" for state, words in _TROUBLE_WORDS.items() if counts[state]),
+    ]
+    left = total - len(done)
+    ahead = f"about {duration(seconds / len(done) * left)} left" if done and left else f"took {duration(seconds)}"
+    return f"{len(done)} of {total} machines: {', '.join(parts)}; {ahead}"
+
+
+_TROUBLE_WORDS = {
+    State.STAYS_HOST: "stay KMS hosts",
+    State.FAILED: "failed",
+    State.UNREACHABLE: "could not be reached",
+}
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in words, as exact as an estimate deserves."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+def by_reason(pairs: c.Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line for each reason of pairs (machine, reason), the commonest first, with the first of its machines.
+
+    A reason that names its machine is the same as that of another machine.
+    """
+    reasons: dict[str, list[str]] = {}
+    for machine, reason in pairs:
+        plain = reason.replace(machine, "the machine") if machine else reason
+        reasons.setdefault(plain, []).append(machine)
+    return [
+        f"{named(machines)}: {reason if len(machines) > 1 else reason.replace('the machine', machines[0])}"
+        for reason, machines in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
+    ]
+
+
+def named(machines: c.Sequence[str]) -> str:
+    """Return the first machines by their names, and how many more there are."""
+    more = f" and {len(machines) - NAMED} more" if len(machines) > NAMED else ""
+    return ", ".join(machines[:NAMED]) + more

@@ -1,0 +1,246 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Turning KMS hosts that are not approved back into clients: who is to be, against whom, and which values go.
+
+It starts from a report (``survey``), made in the same run or an earlier one. The machines and DNS are the only memory:
+what a run that died has left undone shows in the next report.
+"""
+
+from __future__ import annotations
+
+import collections.abc as c
+import typing as t
+
+from .approval import ApprovedHosts, spelled
+from .batches import Done, State
+from .rogues import Treatment
+from .survey import machines_to_convert
+
+#: What is told of a machine before it was changed, of what M(fleetops.kms.info) gives.
+_BEFORE = (
+    "role",
+    "edition_id",
+    "channel",
+    "partial_product_key",
+    "license_status_name",
+    "is_kms_host",
+    "current_count",
+    "publish_list",
+    "listening_port",
+    "dns_publishing",
+    "host_caching",
+    "kms_server",
+)
+
+Entry = c.Mapping[str, t.Any]
+
+
+def ready_hosts(report: c.Mapping[str, t.Any]) -> list[Entry]:
+    """Return the approved hosts that are published, have an address as far as that was looked up, and are activated."""
+    return [
+        host
+        for host in report["hosts"]
+        if host["approved"] and host["records"] and host["addresses"] != [] and _windows_keys(host)
+    ]
+
+
+def _windows_keys(host: Entry) -> list[Entry]:
+    return [key for key in host["keys"] if key["application"] == "windows" and key["activated"]]
+
+
+def answering_hosts(report: c.Mapping[str, t.Any]) -> dict[str, str]:
+    """Return, by inventory name, where the approved hosts listen (``name:port``) that answer clients now.
+
+    Those have counted as many clients as they need. The one that clients are to ask first comes first.
+    """
+    found = [
+        (min((record["priority"], record["port"]) for record in host["records"]), host)
+        for host in ready_hosts(report)
+        if any((key["current_count"] or 0) >= (key["required_count"] or 1) for key in _windows_keys(host))
+    ]
+    found.sort(key=lambda item: (item[0][0], item[1]["fqdn"]))
+    return {str(host["machine"]): f"{host['fqdn']}:{port}" for (_priority, port), host in found if host["machine"]}
+
+
+def plan(
+    report: c.Mapping[str, t.Any], machines: c.Collection[str], approved: ApprovedHosts | None = None
+) -> dict[str, t.Any]:
+    """Return what a run is to do, as plain data; ``machines`` are the inventory names that it may touch.
+
+    ``orders`` says it for each machine, ``hosts`` are those of Windows (and those that only have to be tidied up),
+    ``office`` those with host keys of Office alone. ``left_out`` are rogues that a run can do nothing about, with the
+    reason; ``outside`` machines that another run has to do. ``approved`` are hosts that are approved here, whatever
+    an earlier report says.
+    """
+    wanted = set(machines_to_convert(report))
+    servers = answering_hosts(report)
+    orders, left_out, outside = {}, [], []
+    for entry in report["hosts"]:
+        if entry["approved"] or (approved is not None and entry["fqdn"] in approved):
+            continue
+        name = entry["machine"]
+        if name not in wanted:
+            left_out.append(_left_out(entry))
+        elif name not in machines:
+            outside.append(name)
+        else:
+            orders[name] = _order(entry, servers)
+    told = {item["machine"] for item in left_out}
+    left_out += [
+        {
+            "machine": item["machine"],
+            "fqdn": "",
+            "reason": f"could not be read: {item['problem']}",
+            "inventory_line": "",
+        }
+        for item in report["unread"]
+        if item["machine"] not in told
+    ]
+    office = [name for name, order in orders.items() if order["treatment"] == Treatment.REMOVE_OFFICE_KEY.value]
+    return {
+        "hosts": [name for name in orders if name not in set(office)],
+        "office": office,
+        "orders": orders,
+        "left_out": left_out,
+        "outside": sorted(outside),
+        "ready": [host["fqdn"] for host in ready_hosts(report)],
+        "stop": _why_not(report, orders),
+    }
+
+
+def _why_not(report: c.Mapping[str, t.Any], orders: c.Mapping[str, Entry]) -> list[str]:
+    if orders and not ready_hosts(report):
+        return [
+            "no approved KMS host is published, resolvable and activated: what is turned into a client would find none."
+            " Deploy one first (deploy_hosts), and take the KMS hosts into --limit"
+        ]
+    return []
+
+
+def _left_out(entry: Entry) -> dict[str, str]:
+    return {
+        "machine": entry["machine"] or ", ".join(entry["machines"]),
+        "fqdn": entry["fqdn"],
+        "reason": entry["advice"],
+        "inventory_line": entry["inventory_line"],
+    }
+
+
+def _order(entry: Entry, servers: c.Mapping[str, str]) -> dict[str, t.Any]:
+    treatment = entry["treatment"]
+    office = [key["activation_id"] for key in entry["keys"] if key["application"] == "office"]
+    served_by = entry["served_by"] or ()
+    is_only_office = treatment == Treatment.REMOVE_OFFICE_KEY.value
+    return {
+        "fqdn": entry["fqdn"],
+        "treatment": treatment,
+        #: A machine without a host key may be one that a run left half done; what is no KMS client is left alone.
+        "is_touched": treatment != Treatment.REMOVE_RECORDS.value or entry["role"] == "kms_client",
+        "keeps_key": treatment == Treatment.REMOVE_RECORDS.value,
+        "against": next((place for name, place in servers.items() if name in served_by), ""),
+        "activation_ids": office if is_only_office else [],
+        "stays_host": bool(office) and not is_only_office,
+        "domains": sorted({record["domain"] for record in entry["records"]} | set(entry["publishes_in"] or ())),
+    }
+
+
+def orders_in_short(planned: c.Mapping[str, t.Any]) -> dict[str, t.Any]:
+    """Return what each machine of a large fleet has to look up, as small as it can be: Ansible goes through all of it
+    for each of them."""
+    orders = planned["orders"]
+    places = [order["against"] for order in orders.values()]
+    usual = max(sorted(set(places)), key=places.count, default="")
+    return {
+        "against": usual,
+        "other": {name: order["against"] for name, order in orders.items() if order["against"] != usual},
+        "keep": [name for name, order in orders.items() if order["keeps_key"]],
+        "untouched": [name for name, order in orders.items() if not order["is_touched"]],
+    }
+
+
+def judge(machine: str, order: Entry, result: t.Any, *, check_mode: bool = False) -> Done:
+    """Return what came of a machine by the registered result of its task (M(fleetops.kms.client), maybe in a loop)."""
+    if not order["is_touched"]:
+        return Done(machine, State.SETTLED)
+    if not isinstance(result, c.Mapping):
+        return Done(machine, State.FAILED, "the run did not get to it")
+    results = [one for one in result.get("results") or [result] if isinstance(one, c.Mapping)]
+    for one in results:
+        if one.get("unreachable"):
+            return Done(machine, State.UNREACHABLE, _message(one))
+        if "verified" not in one:
+            return Done(machine, State.FAILED, _message(one))
+    if order["stays_host"] or (not check_mode and _kms(results[-1]).get("is_kms_host")):
+        return Done(machine, State.STAYS_HOST, "still has a host key of Office: remove it by its activation ID")
+    return Done(machine, State.CONVERTED if any(one.get("changes") for one in results) else State.SETTLED)
+
+
+def _message(result: c.Mapping[str, t.Any]) -> str:
+    return " ".join(str(result.get("msg") or "no reason was given").split())
+
+
+def _kms(result: t.Any) -> c.Mapping[str, t.Any]:
+    found = result.get("kms") if isinstance(result, c.Mapping) else None
+    return found if isinstance(found, c.Mapping) else {}
+
+
+def last_result(result: t.Any) -> c.Mapping[str, t.Any]:
+    """Return the result of a task, of its last item where it was a loop."""
+    if not isinstance(result, c.Mapping):
+        return {}
+    items = result.get("results")
+    return items[-1] if isinstance(items, c.Sequence) and items else result
+
+
+def values_of(done: Done, order: Entry, result: t.Any) -> list[dict[str, str]]:
+    """Return the values in DNS (domain, target) that a machine leaves behind: none while it is a host.
+
+    A machine whose conversion failed after its key, as one that could not be activated, is a host no more.
+    """
+    last = last_result(result)
+    is_no_host = (
+        done.state in (State.CONVERTED, State.SETTLED)
+        or order["keeps_key"]
+        or any(change.get("setting") == "product_key" for change in last.get("changes") or ())
+    )
+    if not is_no_host or order["stays_host"] or not order["fqdn"]:
+        return []
+    own = [(spelled(one["domain"]), spelled(one["target"])) for one in last.get("published_as") or ()]
+    known = [(domain, order["fqdn"]) for domain in order["domains"]]
+    return [{"domain": domain, "target": target} for domain, target in dict.fromkeys([*known, *own])]
+
+
+def still_there(
+    values: c.Iterable[Entry],
+    records: c.Iterable[Entry],
+    cleaned: c.Collection[str],
+) -> list[Entry]:
+    """Return the values that are not proven gone.
+
+    A value is gone when DNS shows it nowhere (``records``), and its domain either was ``cleaned`` at a server of the
+    zone that shows so itself, or has other values: a domain without any may not have answered.
+    """
+    shown = {(record["domain"], record["target"]) for record in records}
+    answered = {domain for domain, _target in shown} | set(cleaned)
+    return [one for one in values if (one["domain"], one["target"]) in shown or one["domain"] not in answered]
+
+
+def row_of(done: Done, order: Entry, result: t.Any, left: c.Sequence[Entry]) -> dict[str, t.Any]:
+    """Return what is kept of a machine for the report, the state before the change included."""
+    last = last_result(result)
+    before = last.get("kms_before") or {}
+    return {
+        "machine": done.machine,
+        "fqdn": order["fqdn"],
+        "state": done.state.value,
+        "text": done.text,
+        "pending": last.get("pending"),
+        "changes": list(last.get("changes") or ()),
+        "before": {name: before.get(name) for name in _BEFORE} if before else None,
+        "values_left": [f"{one['domain']}: {one['target']}" for one in left],
+    }
+
+
+def done_of(row: Entry) -> Done:
+    """Return the outcome that ``row_of`` has kept."""
+    return Done(str(row["machine"]), State(row["state"]), str(row["text"]))
