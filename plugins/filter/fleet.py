@@ -15,17 +15,23 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
     reading,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import role_problems
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of, split_answers
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import problems, rounds, verdict
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import VARIABLES, DeclaredHost, declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import judge_records
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.finding import Kind, Severity, lines, soften
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.host_rules import refusals_of
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import reading_of
 
 # What the roles keep of each machine during a run.
 DECLARED = "_kms_host_declared"
 RESULTS = ("_kms_host_result", "_kms_client_result")
 CLIENT_RESULT = "_kms_client_result"
+EVENTS = "_kms_host_events"
+
+# What time may bring: a host publishes itself some time after it was told to, and a server may come back.
+WAITED_FOR = (Kind.MISSING, Kind.DIFFERENT, Kind.DNS_UNANSWERED, Kind.SERVICE_DENIED)
 
 
 @fleet_filter
@@ -80,15 +86,31 @@ def record_findings(
     deployed: Iterable[str],
     changing: Iterable[str] = (),
     approved: Any = None,
-) -> dict[str, list[str]]:
-    """Return, as lines, which records of the deployed hosts DNS does not have yet, and what else is not as declared."""
+    hostvars: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return, as lines, which records of the deployed hosts DNS does not have yet, and what else is not as declared.
+
+    ``hostvars`` may hold what each host has read of its own events: then it is told why a record is not there.
+    """
     hosts = [DeclaredHost.from_dict(item) for item in declared]
-    found = judge_records(records_of(records), hosts, approval=_approval(approved))
     own = set(deployed)
+    refusals = {
+        (host.name, domain): why
+        for host in hosts
+        if hostvars is not None and host.name in own
+        for domain, why in refusals_of(host, reading_of(host.name, hostvars[host.name].get(EVENTS))).items()
+    }
+    answers, unanswered = split_answers(records)
+    found = judge_records(records_of(answers), hosts, refusals, _approval(approved), unanswered)
     found = [item for item in found if not item.machines or own & set(item.machines)]
     found = soften(found, set(changing))
-    waiting = [item for item in found if item.kind in (Kind.MISSING, Kind.DIFFERENT) and item.severity is Severity.FAIL]
-    return {"waiting": lines(waiting), "other": lines([item for item in found if item not in waiting])}
+    waiting = [item for item in found if item.kind in WAITED_FOR and item.severity is Severity.FAIL]
+    concerned = {name: [item for item in waiting if name in item.machines] for name in sorted(own)}
+    return {
+        "waiting": lines(waiting),
+        "hosts": {name: lines(items) for name, items in concerned.items() if items},
+        "other": lines([item for item in found if item not in waiting]),
+    }
 
 
 @fleet_filter
@@ -104,7 +126,7 @@ def domains_to_ask(
 def host_endpoints(records: Any, declared: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return where to reach each host: at the addresses of its name, or by its name."""
     addresses: dict[str, list[str]] = {}
-    for record in records:
+    for record in split_answers(records)[0]:
         addresses.setdefault(record["target"], []).extend(record.get("addresses") or ())
     return [
         {"name": host["name"], "address": address, "port": host["port"]}
@@ -127,6 +149,7 @@ def findings(
 ) -> dict[str, Any]:
     """Return the verification of a fleet: findings, their table, the table of records, and counts."""
     hosts, clients = list(hosts), list(clients)
+    records, unanswered = split_answers(records)
     fleet = verdict.Fleet(
         hosts=[DeclaredHost.from_dict(item) for item in declared],
         readings={name: reading(hostvars, name) for name in hosts},
@@ -136,6 +159,7 @@ def findings(
         changing={name for name in (*hosts, *clients) if check_mode and _would_change(hostvars[name])},
         aliases={address for record in records for address in record.get("addresses") or ()},
         approval=_approval(approved),
+        unanswered=unanswered,
     )
     return verdict.verdict(fleet)
 

@@ -53,6 +53,7 @@ def shares(values: Any) -> dict[str, dict[str, float]]:
 @_of_dns
 def srv_table(values: Any, domains: Iterable[str] = (), header: bool = True) -> list[str]:
     """Return a table of SRV records as lines; each of ``domains`` that has no record gets a line that says so."""
+    values, unanswered = mappings.split_answers(values)
     groups = mappings.by_nameserver(values)
     rows = [
         (*_cells(record, share), nameserver)
@@ -61,7 +62,12 @@ def srv_table(values: Any, domains: Iterable[str] = (), header: bool = True) -> 
     ]
     known = {row[0] for row in rows}
     asked = [records.domain_of_term(domain) for domain in ([domains] if isinstance(domains, str) else domains)]
-    absent = [(domain, "", "", "", "no record", "", "") for domain in dict.fromkeys(asked) if domain not in known]
+    silent = {item.domain for item in unanswered}
+    absent = [
+        (domain, "", "", "", "no answer" if domain in silent else "no record", "", "")
+        for domain in dict.fromkeys([*asked, *sorted(silent)])
+        if domain not in known
+    ]
     head = [("domain", "priority", "weight", "port", "target", "share", "nameserver" if any(groups) else "")]
     return _aligned([*(head if header else []), *rows, *absent])
 

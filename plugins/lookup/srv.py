@@ -105,8 +105,9 @@ options:
       - What to do for a domain that DNS gives no useful answer for, such as a time-out, a refusal, a failing server, a
         malformed answer, or the target V(.) by which a domain says that it decidedly has no such service.
       - V(fail) fails and names each domain, its server and the reason. V(warn) warns, and returns the other domains.
+      - V(return) returns an item of C(domain), C(nameserver), C(outcome) and C(error) beside the records.
     type: str
-    choices: [fail, warn]
+    choices: [fail, warn, return]
     default: fail
   all_nameservers:
     description:
@@ -205,6 +206,16 @@ _list:
       elements: str
       returned: with O(resolve)
       sample: [192.0.2.21]
+    outcome:
+      description: In place of a record, what became of the question, such as V(servfail) or V(timeout).
+      type: str
+      returned: with O(on_error=return), for a domain that DNS gave no useful answer for
+      sample: servfail
+    error:
+      description: The same as a sentence, with the server.
+      type: str
+      returned: with O(on_error=return), for a domain that DNS gave no useful answer for
+      sample: "192.0.2.10 failed to find an answer (SERVFAIL): its own servers or the zone are at fault"
 """
 
 from collections.abc import Iterable
@@ -216,6 +227,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.exchange import Outcome
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import Unanswered
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.query import (
     DNSPYTHON_IMPORT_ERROR,
     Answer,
@@ -251,7 +263,10 @@ class LookupModule(LookupBase):
         except ValueError as error:
             raise AnsibleLookupError(f"fleetops.kms.srv: {error}") from error
         self._apply_policies(answers)
-        return [record for answer in answers for record in _records(answer, options)]
+        told = self.get_option("on_error") == "return"
+        return [
+            item for answer in answers for item in (*_records(answer, options), *(_failure(answer) if told else ()))
+        ]
 
     def _apply_policies(self, answers: Iterable[Answer]) -> None:
         """Fail for the answers that must not be passed over, all in one message, and warn of the others."""
@@ -264,7 +279,7 @@ class LookupModule(LookupBase):
                     fatal.append(answer.message)
             elif self.get_option("on_error") == "fail":
                 fatal.append(answer.message)
-            else:
+            elif self.get_option("on_error") == "warn":
                 display.warning(f"fleetops.kms.srv: {answer.message}")
         if fatal:
             raise AnsibleLookupError(f"DNS did not give the SRV records that were asked for: {'; '.join(fatal)}")
@@ -279,6 +294,13 @@ def _domains(terms: Iterable[Any]) -> Iterable[str]:
             yield from _domains(term)
         else:
             raise ValueError(f"a domain is expected, not {term!r}")
+
+
+def _failure(answer: Answer) -> Iterable[dict[str, Any]]:
+    """Return the reason why DNS gave no useful answer, as users see it; none when it did."""
+    if answer.outcome is not Outcome.ANSWERED and not answer.outcome.is_missing:
+        server = str(answer.nameserver or "")
+        yield Unanswered(answer.domain, server, answer.outcome.value, answer.reason).as_dict()
 
 
 def _records(answer: Answer, options: QueryOptions) -> Iterable[dict[str, Any]]:

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from .exchange import Outcome
 from .published import Finding, explain
 from .records import SrvRecord
 
@@ -20,6 +22,40 @@ def records_of(values: Any, what: str = "records") -> list[SrvRecord]:
         if not isinstance(value, Mapping):
             raise ValueError(f"{what} is a list of SRV records, each a dictionary, not {value!r}")
     return [SrvRecord.from_mapping(value) for value in values]
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """A domain for which DNS gave no useful answer: the server that was asked ("": none), the outcome, and why."""
+
+    domain: str
+    nameserver: str
+    outcome: str
+    error: str
+
+    @property
+    def denies(self) -> bool:
+        """Whether DNS did answer, with the target "." by which a domain has decidedly no such service (RFC 2782)."""
+        return self.outcome == Outcome.NOT_AVAILABLE.value
+
+    def as_dict(self) -> dict[str, str]:
+        """Return it as it stands in a list beside records; ``split_answers`` reads it back."""
+        return asdict(self)
+
+
+def split_answers(values: Any) -> tuple[Any, list[Unanswered]]:
+    """Return what of a list is meant to be records, as it is, and the domains that were not answered."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
+        return values, []
+    records: list[Any] = []
+    unanswered: list[Unanswered] = []
+    for value in values:
+        if isinstance(value, Mapping) and "error" in value:
+            fields = (str(value.get(name) or "") for name in ("domain", "nameserver", "outcome", "error"))
+            unanswered.append(Unanswered(*fields))
+        else:
+            records.append(value)
+    return records, unanswered
 
 
 def by_nameserver(values: Any) -> dict[str, list[SrvRecord]]:

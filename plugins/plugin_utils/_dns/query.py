@@ -83,9 +83,14 @@ class Answer:
     @property
     def message(self) -> str:
         """The outcome as one line that names the domain and the server."""
+        return f"{self.domain}: {self.reason}"
+
+    @property
+    def reason(self) -> str:
+        """The outcome as a phrase that names the server."""
         server = str(self.nameserver) if self.nameserver else "no name server"
         text = describe(self.outcome, f"{self.service}.{self.domain}", server, len(self.records))
-        return f"{self.domain}: {text}" + (f" ({self.detail})" if self.detail else "")
+        return text + (f" ({self.detail})" if self.detail else "")
 
 
 def describe(outcome: Outcome, name: str, server: str, count: int = 0) -> str:

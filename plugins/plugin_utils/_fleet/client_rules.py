@@ -8,43 +8,67 @@ import collections.abc as c
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import normalise_name
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import LicenseStatus
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes import describe
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes import SL_E_VL_NOT_ENOUGH_COUNT, describe
 
 from .finding import CLIENTS, Finding, Kind, fail, warn
 from .reading import Reading
+from .rounds import CLIENT_THRESHOLD, SERVER_THRESHOLD
 
 
-def judge_client(reading: Reading, approved: c.Collection[str], published: c.Collection[str]) -> list[Finding]:
+def judge_client(
+    reading: Reading,
+    approved: c.Collection[str],
+    published: c.Collection[str],
+    silent: c.Collection[str] = (),
+    counts: c.Mapping[str, int] | None = None,
+) -> list[Finding]:
     """Return what is wrong with one client.
 
-    ``approved`` are the names and addresses of the KMS hosts, ``published`` the domains that have a record of one.
+    ``approved`` are the names and addresses of the KMS hosts, ``published`` the domains that have a record of one,
+    ``silent`` those of which that is not known. ``counts`` is how many clients each host has counted, by its name.
     What Active Directory activates is healthy and asks no KMS host.
     """
     if reading.problem:
         return [fail(Kind.NOT_READ, CLIENTS, f"could not be read ({reading.problem})", reading.name)]
-    findings = [*_judge_licence(reading), *_judge_role(reading)]
+    findings = [*_judge_licence(reading, counts or {}), *_judge_role(reading), *_judge_overrides(reading, approved)]
     if reading.kms.get("role") == "kms_client" and reading.kms.get("activation_type") != "ad":
-        findings += _judge_way(reading, approved, published)
+        findings += _judge_way(reading, approved, published, silent)
     return findings
 
 
-def _judge_licence(reading: Reading) -> list[Finding]:
+def _judge_licence(reading: Reading, counts: c.Mapping[str, int]) -> list[Finding]:
     if reading.kms.get("license_status") == LicenseStatus.LICENSED:
         return []
     state = str(reading.kms.get("license_status_name") or "unknown")
     reason = next((p.get("license_status_reason") for p in reading.kms.get("products") or () if _is_windows(p)), None)
     text = f"not licensed ({', '.join(filter(None, (state, _name(reason))))})"
+    if _number(reason) == SL_E_VL_NOT_ENOUGH_COUNT:
+        text += f": waits for the count, {_counted(reading, counts)}, and asks again by itself"
     return [fail(Kind.NOT_LICENSED, CLIENTS, text, reading.name)]
+
+
+def _counted(reading: Reading, counts: c.Mapping[str, int]) -> str:
+    """How far the KMS host of a client is from the count that it needs."""
+    needed = SERVER_THRESHOLD if reading.kms.get("is_server") else CLIENT_THRESHOLD
+    used = _spelled(reading.kms.get("kms_server_used"))
+    if used in counts:
+        return f"{used} has {counts[used]} of {needed}"
+    return f"no KMS host has more than {max(counts.values())} of {needed}" if counts else f"{needed} are needed"
 
 
 def _is_windows(product: c.Mapping[str, object]) -> bool:
     return product.get("application") == "windows" and not product.get("is_addon")
 
 
+def _number(reason: object) -> int:
+    """An HRESULT as data have it, 0 when there is none."""
+    return int(str(reason), 0) if reason else 0
+
+
 def _name(reason: object) -> str:
     if not reason:
         return ""
-    code = describe(int(str(reason), 0))
+    code = describe(_number(reason))
     return " ".join(filter(None, (code.hex, code.symbol)))
 
 
@@ -58,7 +82,22 @@ def _judge_role(reading: Reading) -> list[Finding]:
     return [warn(Kind.NOT_A_CLIENT, CLIENTS, f"no KMS client, its licence is {role}", reading.name)]
 
 
-def _judge_way(reading: Reading, approved: c.Collection[str], published: c.Collection[str]) -> list[Finding]:
+def _judge_overrides(reading: Reading, approved: c.Collection[str]) -> list[Finding]:
+    """Products that are fixed by themselves: that wins over what the machine is set to (slmgr /skms with an ID)."""
+    machine = _spelled(reading.kms.get("kms_server"))
+    findings = []
+    for product in reading.products("kms_client"):
+        fixed = _spelled(product.get("kms_server"))
+        if fixed and fixed != machine and fixed not in approved and product.get("activation_type") != "ad":
+            what = "Office" if product.get("application") == "office" else "Windows"
+            text = f"{what} is fixed to {fixed} by a setting of its own, which is no declared KMS host"
+            findings.append(warn(Kind.FIXED_ELSEWHERE, CLIENTS, text, reading.name))
+    return list(dict.fromkeys(findings))
+
+
+def _judge_way(
+    reading: Reading, approved: c.Collection[str], published: c.Collection[str], silent: c.Collection[str]
+) -> list[Finding]:
     """How the client finds its KMS host."""
     fixed = _spelled(reading.kms.get("kms_server"))
     if fixed:
@@ -71,7 +110,7 @@ def _judge_way(reading: Reading, approved: c.Collection[str], published: c.Colle
         text = f"last served by {used}, which is no declared KMS host"
         findings.append(warn(Kind.SERVED_ELSEWHERE, CLIENTS, text, reading.name))
     domains = search_domains(reading)
-    if not set(domains) & set(published):
+    if not set(domains) & {*published, *silent}:
         text = (
             f"no KMS host is published in {', '.join(domains)}"
             if domains

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import collections.abc as c
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import Unanswered
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.published import Finding as Difference
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.published import FindingKind, explain
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, shares
@@ -24,12 +25,14 @@ def judge_records(
     hosts: c.Sequence[DeclaredHost],
     refusals: Refusals | None = None,
     approval: ApprovedHosts | None = None,
+    unanswered: c.Sequence[Unanswered] = (),
 ) -> list[Finding]:
     """Return how DNS differs from what is declared, in every domain that ``records`` or ``hosts`` name.
 
     A value whose target is a declared host, but which is not declared, tells of a list that was changed or of a host
     that was moved: nobody will take it away by itself. Unless steering has put it there: that is a state to be told.
     Any other value that is not declared is not approved, if ``approval`` does not say otherwise.
+    Of a domain that is ``unanswered`` nothing is known, so that no record of it is called missing.
     """
     wanted = [record for host in hosts for record in host.wanted]
     approved = {host.fqdn: host for host in hosts if host.fqdn}
@@ -40,11 +43,33 @@ def judge_records(
     # A steered value is judged as the declared one in whose place it stands.
     differences = explain((steered.get(record, record) for record in judged), wanted)
     past = {record.domain for record in steered}
+    silent = silent_domains(unanswered)
     return [
-        *(_judge(item, approved, refusals or {}, wanted, share_of, past) for item in differences),
+        *(_judge_unanswered(item, hosts) for item in unanswered),
+        *(
+            _judge(item, approved, refusals or {}, wanted, share_of, past)
+            for item in differences
+            if item.found is not None or item.domain not in silent
+        ),
         *_judge_steered(steered, judged, hosts, approved),
         *(_judge_elsewhere(record, share_of[record], approved) for record in judged if record.domain not in named),
     ]
+
+
+def silent_domains(unanswered: c.Iterable[Unanswered]) -> set[str]:
+    """Return the domains of which nothing is known, because DNS did not answer."""
+    return {item.domain for item in unanswered if not item.denies}
+
+
+def _judge_unanswered(item: Unanswered, hosts: c.Sequence[DeclaredHost]) -> Finding:
+    """Where KMS hosts are declared or live, not knowing is a failure; where only clients look it is told."""
+    concerned = [host.name for host in hosts if item.domain in {record.domain for record in host.wanted}]
+    severity = fail if concerned or item.domain in {host.home_domain for host in hosts} else warn
+    if item.denies:
+        text = f"clients are told not to look for a KMS host here: {item.error}; take that record away"
+        return severity(Kind.SERVICE_DENIED, item.domain, text, *concerned)
+    text = f"DNS could not be asked: {item.domain}: {item.error}"
+    return severity(Kind.DNS_UNANSWERED, item.domain, text, *concerned)
 
 
 def _judge_steered(
@@ -79,12 +104,12 @@ def _judge(
 ) -> Finding:
     if item.wanted is not None:
         host = approved[item.wanted.target]
-        if item.found is not None:
-            text = f"{data(item.found)} should be {data(item.wanted)}"
-            return fail(Kind.DIFFERENT, item.domain, text, host.name)
         reason = refusals.get((host.name, item.domain))
-        text = f"no record {data(item.wanted)}" + (f": {reason}" if reason else "")
-        return fail(Kind.MISSING, item.domain, text, host.name)
+        why = f": {reason}" if reason else ""
+        if item.found is not None:
+            text = f"{data(item.found)} should be {data(item.wanted)}{why}"
+            return fail(Kind.DIFFERENT, item.domain, text, host.name)
+        return fail(Kind.MISSING, item.domain, f"no record {data(item.wanted)}{why}", host.name)
     assert item.found is not None
     if item.found.target in approved:
         return _undeclared(item.found, approved)
@@ -130,13 +155,25 @@ def data(record: SrvRecord) -> str:
     return f"{record.priority} {record.weight} {record.port} {record.target}"
 
 
-def table(records: c.Sequence[SrvRecord], notes: c.Mapping[SrvRecord, str], domains: c.Sequence[str]) -> list[str]:
-    """Return what DNS says as lines, each record with its note; a domain without a record gets a line, too."""
+def table(
+    records: c.Sequence[SrvRecord],
+    notes: c.Mapping[SrvRecord, str],
+    domains: c.Sequence[str],
+    silent: c.Collection[str] = (),
+) -> list[str]:
+    """Return what DNS says as lines, each record with its note; a domain without a record gets a line, too.
+
+    Of the ``silent`` domains it is not known whether they have one.
+    """
     rows = [
         (r.domain, f"{r.priority:>5} {r.weight:>5} {r.port:>5}", r.target, notes.get(r, ""))
         for r in sorted(records, key=lambda record: record.sort_key)
     ]
-    rows += [(domain, "", "no record", "") for domain in sorted(set(domains) - {r.domain for r in records})]
+    empty = set(domains) | set(silent)
+    rows += [
+        (domain, "", "no answer" if domain in silent else "no record", "")
+        for domain in sorted(empty - {record.domain for record in records})
+    ]
     rows.sort(key=lambda row: row[0])
     widths = [max((len(row[i]) for row in rows), default=0) for i in range(4)]
     return ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import collections.abc as c
+import re
 import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import domain_of_term
@@ -13,15 +14,18 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes impo
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.editions import RELEASES, generation
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import HOST_KEYS, host_key_of, serves
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import format_entry, parse_list, same_list
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import (
+    EVENT_PUBLISH_FAILED,
+    EVENT_PUBLISHED,
+)
 
 from .declared import DeclaredHost
 from .finding import Finding, Kind, fail, warn
 from .reading import Reading
 from .steering import keep_steered, steered_entries
 
-#: Events of a KMS host: publishing in DNS failed (with HRESULT and domain), and succeeded (with the domain).
-PUBLISH_FAILED = 12293
-PUBLISHED = 12294
+#: What has labels, the last of them with a letter: a domain, other than an address, a version or an HRESULT.
+_LIKE_A_DOMAIN = re.compile(r"([a-z0-9_-]+\.)+[a-z0-9-]*[a-z][a-z0-9-]*")
 
 
 def judge_host(host: DeclaredHost, reading: Reading, peers: c.Sequence[DeclaredHost]) -> list[Finding]:
@@ -67,6 +71,12 @@ def _judge_count(host: DeclaredHost, product: c.Mapping[str, t.Any], peers: c.Se
     ]
 
 
+def count_of(reading: Reading) -> int | None:
+    """Return how many clients a host has counted for Windows, None when it does not tell."""
+    counts = [p.get("current_count") for p in reading.products("kms_host") if p.get("application") == "windows"]
+    return max((count for count in counts if count is not None), default=None)
+
+
 def is_failover(host: DeclaredHost, peers: c.Sequence[DeclaredHost]) -> bool:
     """Whether another host is asked before this one in each of its domains, so that it collects no count meanwhile."""
     best: dict[str, int] = {}
@@ -76,49 +86,65 @@ def is_failover(host: DeclaredHost, peers: c.Sequence[DeclaredHost]) -> bool:
 
 
 def refusals_of(host: DeclaredHost, reading: Reading) -> dict[str, str]:
-    """Return, by domain, why the last attempt of the host to publish itself failed (event 12293 after any 12294).
+    """Return, by declared domain, why the host's last attempt to publish itself failed (event 12293 after any 12294).
 
     Event 12293 has HRESULT and domain, 12294 the domain (Volume Activation Technical Reference, troubleshooting). An
-    event that names no declared domain counts for all of them.
+    event that names no domain at all counts for every declared one. A host whose publishing is off tries no more.
     """
-    last = {domain: event for event in _events(reading) for domain in _domains_of(event, host)}
-    return {
-        domain: f"{host.name} was refused (event {PUBLISH_FAILED}{_code(event)})"
-        for domain, event in last.items()
-        if event.get("code") == PUBLISH_FAILED
-    }
+    declared = {record.domain for record in host.wanted}
+    return {domain: why for domain, why in _failures(host, reading).items() if domain in declared}
 
 
-def judge_publishing(host: DeclaredHost, reading: Reading, present: c.Collection[str]) -> list[Finding]:
-    """Return what the events say of the domains where a record is ``present``; elsewhere DNS itself says it."""
+def judge_publishing(
+    host: DeclaredHost, reading: Reading, present: c.Collection[str], unknown: c.Collection[str] = ()
+) -> list[Finding]:
+    """Return what the events say of the domains where a record is ``present``, or where that is ``unknown``.
+
+    Elsewhere DNS itself says it. A refusal in a domain that is not declared tells of a list that was changed by hand.
+    """
     if reading.problem or not reading.products("kms_host"):
         return []
-    refusals = refusals_of(host, reading)
-    findings = [
-        fail(Kind.PUBLISHING_REFUSED, host.name, f"{domain}: {reason}; the record there is from before", host.name)
-        for domain, reason in sorted(refusals.items())
-        if domain in present
-    ]
+    declared = {record.domain for record in host.wanted}
+    findings = []
+    for domain, why in sorted(_failures(host, reading).items()):
+        if domain not in declared:
+            text = f"tries to publish itself in {domain}, which is not declared: {why}"
+            findings.append(warn(Kind.PUBLISHING_UNDECLARED, host.name, text, host.name))
+        elif domain in present or domain in unknown:
+            from_before = "; the record there is from before" if domain in present else ""
+            findings.append(fail(Kind.PUBLISHING_REFUSED, host.name, f"{domain}: {why}{from_before}", host.name))
     if reading.kms.get("events") is None or reading.kms.get("dns_publishing") is False:
         return findings
-    told = {domain for event in _events(reading) for domain in _domains_of(event, host)}
-    silent = sorted({record.domain for record in host.wanted} & set(present) - told)
+    silent = sorted(declared & set(present) - set(_last_events(host, reading)))
     if silent:
-        text = f"no event tells that it published itself lately ({PUBLISHED}) in {', '.join(silent)}"
+        text = f"no event tells that it published itself lately ({EVENT_PUBLISHED}) in {', '.join(silent)}"
         findings.append(warn(Kind.PUBLISHING_UNPROVEN, host.name, text, host.name))
     return findings
 
 
-def _events(reading: Reading) -> list[c.Mapping[str, t.Any]]:
-    """The publishing events, oldest first."""
+def _failures(host: DeclaredHost, reading: Reading) -> dict[str, str]:
+    """Why the host did not publish itself, by domain: where the last event is a failure."""
+    if reading.kms.get("dns_publishing") is False:
+        return {}
+    return {
+        domain: f"{host.name} was refused (event {EVENT_PUBLISH_FAILED}{_code(event)})"
+        for domain, event in _last_events(host, reading).items()
+        if event.get("code") == EVENT_PUBLISH_FAILED
+    }
+
+
+def _last_events(host: DeclaredHost, reading: Reading) -> dict[str, c.Mapping[str, t.Any]]:
+    """The last publishing event of each domain; events come oldest first."""
     events = reading.kms.get("events") or ()
-    return [event for event in events if event.get("code") in (PUBLISH_FAILED, PUBLISHED)]
+    publishing = [event for event in events if event.get("code") in (EVENT_PUBLISH_FAILED, EVENT_PUBLISHED)]
+    return {domain: event for event in publishing for domain in _domains_of(event, host)}
 
 
 def _domains_of(event: c.Mapping[str, t.Any], host: DeclaredHost) -> set[str]:
+    """The domains that an event names, or else every declared one."""
     declared = {record.domain for record in host.wanted}
-    named = {domain for text in event.get("fields") or () if (domain := _domain(str(text))) in declared}
-    return named or declared
+    found = {_domain(str(text)) for text in event.get("fields") or ()} - {host.fqdn}
+    return {name for name in found if name in declared or _LIKE_A_DOMAIN.fullmatch(name)} or declared
 
 
 def _domain(text: str) -> str:
@@ -145,12 +171,14 @@ def judge_generations(host: DeclaredHost, reading: Reading, clients: c.Iterable[
     """Return which releases of Windows in the fleet are too new for the Windows host key of a host.
 
     Only KMS clients count: what has another licence, or is activated through Active Directory, never asks the host.
+    Of a host key whose generation is not known nobody can tell whom it activates.
     """
-    keys = [
-        key
-        for product in reading.products("kms_host")
-        if product.get("application") == "windows" and (key := host_key_of(product.get("description")))
-    ]
+    descriptions = [p.get("description") for p in reading.products("kms_host") if p.get("application") == "windows"]
+    keys = [key for description in descriptions if (key := host_key_of(description))]
+    if len(keys) < len(descriptions):
+        odd = ", ".join(str(text or "no description") for text in descriptions if not host_key_of(text))
+        text = f"its host key is of a generation that is not known ({odd}): which Windows it activates cannot be told"
+        return [warn(Kind.HOST_KEY_UNKNOWN, host.name, text, host.name)]
     if not keys:
         return []
     too_new: dict[str, list[str]] = {}

@@ -8,8 +8,12 @@ import collections.abc as c
 import dataclasses
 import typing as t
 
-#: ``pending`` of a client whose KMS host is below its threshold.
-BELOW_THRESHOLD = "below_threshold"
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes import SL_E_VL_NOT_ENOUGH_COUNT, describe
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import BELOW_THRESHOLD
+
+#: So many machines a host must have counted before it answers a client, and a server (Volume Activation Planning).
+CLIENT_THRESHOLD = 25
+SERVER_THRESHOLD = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,6 +59,7 @@ def summary(now: Round, asked: int) -> str:
     count = f", the highest count answered is {now.highest}" if now.highest is not None else ""
     return (
         f"{len(now.waiting)} of {asked} clients wait, because their KMS host is below its threshold"
-        f" (0xC004F038){count}. A host needs 25 clients, or 5 servers, before it answers."
+        f" ({describe(SL_E_VL_NOT_ENOUGH_COUNT).hex}){count}."
+        f" A host needs {CLIENT_THRESHOLD} clients, or {SERVER_THRESHOLD} servers, before it answers."
         " Clients ask again by themselves, every two hours unless their host says otherwise."
     )

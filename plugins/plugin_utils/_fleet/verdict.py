@@ -8,6 +8,7 @@ import collections.abc as c
 import dataclasses
 import typing as t
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import Unanswered
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
 
 from . import client_rules, dns_rules, host_rules
@@ -32,6 +33,8 @@ class Fleet:
     aliases: c.Collection[str] = ()
     #: Who is approved beside the declared hosts; None: nobody.
     approval: ApprovedHosts | None = None
+    #: Domains for which DNS gave no useful answer.
+    unanswered: c.Sequence[Unanswered] = ()
 
 
 def judge(fleet: Fleet) -> list[Finding]:
@@ -46,16 +49,20 @@ def judge(fleet: Fleet) -> list[Finding]:
     if fleet.approval:
         approved |= {record.target for record in fleet.records if record.target in fleet.approval}
     published = {record.domain for record in fleet.records if record.target in approved}
-    findings = dns_rules.judge_records(fleet.records, fleet.hosts, refusals, fleet.approval)
+    silent = dns_rules.silent_domains(fleet.unanswered)
+    counts = {
+        host.fqdn: count for host, reading in read if host.fqdn and (count := host_rules.count_of(reading)) is not None
+    }
+    findings = dns_rules.judge_records(fleet.records, fleet.hosts, refusals, fleet.approval, fleet.unanswered)
     findings += [_name_unknown(host) for host in fleet.hosts if not host.fqdn]
     for host, reading in read:
         own = {record.domain for record in fleet.records if record.target == host.fqdn}
         findings += host_rules.judge_host(host, reading, fleet.hosts)
-        findings += host_rules.judge_publishing(host, reading, own)
+        findings += host_rules.judge_publishing(host, reading, own, silent)
         findings += host_rules.judge_generations(host, reading, fleet.clients)
         findings += host_rules.judge_ports(host, fleet.probes)
     for client in fleet.clients:
-        findings += client_rules.judge_client(client, approved, published)
+        findings += client_rules.judge_client(client, approved, published, silent, counts)
     findings += client_rules.judge_identities(fleet.clients)
     return gather(soften(findings, fleet.changing))
 
@@ -77,7 +84,9 @@ def verdict(fleet: Fleet) -> dict[str, t.Any]:
         "clients_licensed": len(licensed),
         "findings": [item.as_dict() for item in findings],
         "lines": lines(findings),
-        "records": dns_rules.table(fleet.records, _notes(fleet), domains_of(fleet.hosts)),
+        "records": dns_rules.table(
+            fleet.records, _notes(fleet), domains_of(fleet.hosts), dns_rules.silent_domains(fleet.unanswered)
+        ),
     }
 
 

@@ -203,6 +203,21 @@ def test_bad_days(story: Story, lab: LabProcess, ansible: Ansible) -> None:
     assert run.custom["kms_verify"]["failed"] == 4, run.output
 
 
+def test_dns_that_does_not_answer_is_not_taken_for_dns_without_records(
+    story: Story, lab: LabProcess, ansible: Ansible
+) -> None:
+    run = ansible.playbook(VERIFY, lab.inventory_path, "-e", "kms_verify_nameservers=127.0.0.1:9")
+    assert run.returncode != 0
+    told = [item for item in run.custom["kms_verify"]["findings"] if item["severity"] == "fail"]
+    assert {(item["kind"], item["subject"]) for item in told} == {("dns_unanswered", CORP), ("dns_unanswered", BRANCH)}
+    assert "127.0.0.1:9" in told[0]["text"]
+    deploy = ansible.playbook(DEPLOY, lab.inventory_path, "-e", "kms_host_nameservers=127.0.0.1:9", *SOON)
+    results = dict(of(deploy, "Prove that DNS has the records"))
+    assert {host: result["kind"] for host, result in results.items()} == {KMS1: "failed", KMS2: "failed"}
+    assert "DNS could not be asked" in str(results[KMS1]["msg"])
+    assert "no record" not in str(results[KMS1]["msg"])
+
+
 @pytest.fixture(scope="module")
 def refused(ansible: Ansible) -> t.Iterator[tuple[LabProcess, Run]]:
     """A small fleet whose second host is refused by one zone, and whose host key is old."""
@@ -214,13 +229,17 @@ def refused(ansible: Ansible) -> t.Iterator[tuple[LabProcess, Run]]:
         yield lab, ansible.playbook(SITE, lab.inventory_path, *SOON)
 
 
-def test_a_refused_update_fails_the_deployment_and_names_what_is_missing(refused: tuple[LabProcess, Run]) -> None:
+def test_a_refused_update_fails_the_host_concerned_and_tells_why(refused: tuple[LabProcess, Run]) -> None:
     _lab, run = refused
     assert run.returncode != 0
-    (_host, result), *_others = of(run, "Prove that DNS has the records")
-    assert result["kind"] == "failed"
-    assert f"20 100 1688 {KMS2}" in str(result["msg"])
-    assert KMS1 not in str(result["msg"])
+    results = dict(of(run, "Prove that DNS has the records"))
+    assert {host: result["kind"] for host, result in results.items()} == {KMS1: "ok", KMS2: "failed"}
+    told = str(results[KMS2]["msg"])
+    assert f"20 100 1688 {KMS2}" in told
+    assert KMS1 not in told
+    assert "event 12293" in told
+    assert "0x80072338" in told
+    assert "Give all KMS hosts' accounts the right to write that record" in told
 
 
 def test_verify_then_tells_why(refused: tuple[LabProcess, Run], ansible: Ansible) -> None:

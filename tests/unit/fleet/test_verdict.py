@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import Unanswered
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.finding import Finding, Kind, Severity, fail, gather
@@ -167,6 +168,51 @@ def test_an_undeclared_value_of_an_approved_host_fails(record: SrvRecord) -> Non
     only(judge(fleet(records=[*HEALTHY.records, record])), "fail", Kind.UNDECLARED)
 
 
+UNANSWERED = Unanswered(BRANCH, "192.0.2.53", "servfail", "192.0.2.53 failed to find an answer (SERVFAIL)")
+
+
+def test_a_domain_that_dns_does_not_answer_for_has_no_missing_record() -> None:
+    left = [record for record in HEALTHY.records if record.domain != BRANCH]
+    changed = fleet(records=left, unanswered=[UNANSWERED])
+    found = only(judge(changed), "fail", Kind.DNS_UNANSWERED)
+    assert (found.subject, found.machines) == (BRANCH, ("kms1", "kms2"))
+    assert found.text == f"DNS could not be asked: {BRANCH}: 192.0.2.53 failed to find an answer (SERVFAIL)"
+    assert [line.split()[:3] for line in verdict(changed)["records"]][0] == [BRANCH, "no", "answer"]
+
+
+def test_a_run_in_check_mode_would_not_make_dns_answer() -> None:
+    changed = fleet(records=PRIMARY.wanted[1:], unanswered=[UNANSWERED], changing={"kms1", "kms2"})
+    assert ("fail", Kind.DNS_UNANSWERED) in told(judge(changed))
+
+
+def test_where_dns_does_not_answer_a_refusal_is_still_told() -> None:
+    left = [record for record in HEALTHY.records if record.domain != BRANCH]
+    refusal = with_host(events=[event(12294, CORP), event(12293, "0x80072338", BRANCH)])
+    changed = dataclasses.replace(refusal, records=left, unanswered=[UNANSWERED])
+    assert told(judge(changed)) == [("fail", Kind.DNS_UNANSWERED), ("fail", Kind.PUBLISHING_REFUSED)]
+    assert "from before" not in judge(changed)[1].text
+
+
+def test_a_client_is_not_blamed_for_a_domain_that_dns_does_not_answer_for() -> None:
+    lost = dataclasses.replace(UNANSWERED, domain="lost.example.org")
+    changed = dataclasses.replace(with_client(fqdn="pc1.lost.example.org"), unanswered=[lost])
+    assert only(judge(changed), "warn", Kind.DNS_UNANSWERED).subject == "lost.example.org"
+
+
+def test_a_domain_that_denies_the_service_has_its_records_missing() -> None:
+    denied = dataclasses.replace(UNANSWERED, outcome="not_available")
+    left = [record for record in HEALTHY.records if record.domain != BRANCH]
+    found = told(judge(fleet(records=left, unanswered=[denied])))
+    assert found == [("fail", Kind.SERVICE_DENIED), ("fail", Kind.MISSING), ("fail", Kind.MISSING)]
+
+
+def test_another_value_says_why_if_the_host_knows() -> None:
+    wanted = next(record for record in PRIMARY.wanted if record.domain == BRANCH)
+    changed = with_host(events=[event(12294, CORP), event(12293, "0x80072338", BRANCH)])
+    records = [*without(wanted), dataclasses.replace(wanted, priority=15)]
+    assert any("12293" in item.text for item in judge(dataclasses.replace(changed, records=records)))
+
+
 # -- hosts
 
 
@@ -180,6 +226,8 @@ def test_an_undeclared_value_of_an_approved_host_fails(record: SrvRecord) -> Non
         ({"publish_list": [f"{CORP}, 10, 100"]}, "warn", Kind.PUBLISH_LIST),
         ({"events": [*SUCCESSES, event(12293, "0x80072338", CORP)]}, "fail", Kind.PUBLISHING_REFUSED),
         ({"events": [event(12294, CORP)]}, "warn", Kind.PUBLISHING_UNPROVEN),
+        ({"events": [*SUCCESSES, event(12293, "0x80072338", "old.example.com")]}, "warn", Kind.PUBLISHING_UNDECLARED),
+        ({"products": [product(description="VOLUME_KMS_WS99 channel")]}, "warn", Kind.HOST_KEY_UNKNOWN),
     ],
 )
 def test_what_a_host_says_of_itself(changes: Data, severity: str, kind: Kind) -> None:
@@ -194,6 +242,8 @@ def test_what_a_host_says_of_itself(changes: Data, severity: str, kind: Kind) ->
         {"events": [event(12294)]},
         {"events": None},
         {"events": [], "dns_publishing": False},
+        {"events": [*SUCCESSES, event(12293, "0x80072338", CORP)], "dns_publishing": False},
+        {"events": [event(12293, "0x80072338", "old.example.com"), event(12294, "old.example.com"), *SUCCESSES]},
         {"publish_list": [f"{BRANCH},10,100", f" {CORP.upper()}, 10 ,100"]},
         {"publish_list": None},
         {"products": [product(current_count=None)]},
@@ -201,6 +251,19 @@ def test_what_a_host_says_of_itself(changes: Data, severity: str, kind: Kind) ->
 )
 def test_what_is_no_finding_of_a_host(changes: Data) -> None:
     assert judge(with_host(**changes)) == []
+
+
+@pytest.mark.parametrize("fields", [("0x80072338",), ("0x80072338", "10.0.17763.2028"), ("0x80072338", KMS1), ()])
+def test_a_refusal_that_names_no_domain_counts_for_all(fields: tuple[str, ...]) -> None:
+    found = judge(with_host(events=[*SUCCESSES, event(12293, *fields)]))
+    assert told(found) == [("fail", Kind.PUBLISHING_REFUSED)] * 2
+
+
+def test_a_refusal_elsewhere_says_nothing_of_the_declared_domains() -> None:
+    found = judge(with_host(events=[event(12293, "0x80072338", "old.example.com")]))
+    assert told(found) == [("warn", Kind.PUBLISHING_UNDECLARED), ("warn", Kind.PUBLISHING_UNPROVEN)]
+    assert "old.example.com" in found[0].text
+    assert "0x80072338" in found[0].text
 
 
 def test_a_host_that_stands_by_collects_no_count() -> None:
@@ -249,6 +312,17 @@ def test_who_never_asks_needs_no_newer_host_key(changes: Data) -> None:
         ({"fqdn": "pc1.lost.example.org"}, "warn", Kind.NOTHING_PUBLISHED),
         ({"lookup_domain": "lost.example.org"}, "warn", Kind.NOTHING_PUBLISHED),
         ({"fqdn": "pc1"}, "warn", Kind.NOTHING_PUBLISHED),
+        ({"products": [product("kms_client", kms_server="old.example.com")]}, "warn", Kind.FIXED_ELSEWHERE),
+        (
+            {"kms_server": KMS1, "products": [product("kms_client", application="office", kms_server="192.0.2.9")]},
+            "warn",
+            Kind.FIXED_ELSEWHERE,
+        ),
+        (
+            {"kms_server": "old.example.com", "products": [product("kms_client", kms_server="old.example.com")]},
+            "warn",
+            Kind.FIXED_ELSEWHERE,
+        ),
     ],
 )
 def test_what_a_client_says_of_itself(changes: Data, severity: str, kind: Kind) -> None:
@@ -262,10 +336,32 @@ def test_what_a_client_says_of_itself(changes: Data, severity: str, kind: Kind) 
         {"kms_server": KMS2.upper(), "fqdn": "pc1.lost.example.org"},
         {"fqdn": "pc1.lost.example.org", "search_domains": [BRANCH]},
         {"kms_server_used": None},
+        {"products": [product("kms_client", kms_server=KMS2.upper())]},
+        {"products": [product("kms_client", kms_server="old.example.com", activation_type="ad")]},
+        {"products": [product("mak", kms_server="old.example.com")]},
     ],
 )
 def test_what_is_no_finding_of_a_client(changes: Data) -> None:
     assert judge(with_client(**changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({}, f"{KMS1} has 7 of 25"),
+        ({"is_server": True}, f"{KMS1} has 7 of 5"),
+        ({"kms_server_used": None}, "no KMS host has more than 50 of 25"),
+    ],
+)
+def test_a_client_that_waits_for_the_count_is_told_so(changes: Data, text: str) -> None:
+    waiting = product("kms_client", license_status=5, license_status_reason="0xC004F038")
+    unlicensed = {"license_status": 5, "is_server": False, "products": [waiting], **changes}
+    readings = {**HEALTHY.readings, "kms1": Reading("kms1", host(products=[product(current_count=7)]))}
+    changed = dataclasses.replace(with_client(**unlicensed), readings=readings)
+    (found,) = [item for item in judge(changed) if item.kind is Kind.NOT_LICENSED]
+    assert found.severity is Severity.FAIL
+    assert text in found.text
+    assert "asks again by itself" in found.text
 
 
 def test_a_client_may_be_fixed_to_the_address_of_a_host() -> None:

@@ -113,6 +113,14 @@ def test_table_lines_up() -> None:
     assert FILTERS["srv_table"]([], header=False) == []
 
 
+def test_a_table_tells_no_answer_from_no_record() -> None:
+    lost = {"domain": "branch.example.net", "nameserver": "", "outcome": "timeout", "error": "did not answer in time"}
+    lines = FILTERS["srv_table"]([record("kms1", 10, 100), lost], ["empty.example.com"], header=False)
+    assert [line.split()[0] for line in lines] == ["corp.example.com", "empty.example.com", "branch.example.net"]
+    assert lines[1].endswith("no record")
+    assert lines[2].endswith("no answer")
+
+
 def test_table_tells_name_servers_and_small_shares() -> None:
     values = [record("kms1", 0, 65535), record("kms2", 0, 1), record("kms1", 5, 0)]
     lines = FILTERS["srv_table"]([value | {"nameserver": "192.0.2.1"} for value in values])

@@ -92,6 +92,18 @@ def test_warning_lets_the_other_domains_through(monkeypatch: pytest.MonkeyPatch)
     assert server.entry in warnings[0]
 
 
+def test_a_domain_without_an_answer_can_be_returned_beside_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    warnings: list[str] = []
+    monkeypatch.setattr(srv.display, "warning", warnings.append)
+    with running(zones(BRANCH)) as server:
+        asked = ("corp.example.com", "branch.example.net", "none.branch.example.net")
+        lost, found = look_up(*asked, nameservers=[server.entry], on_error="return")
+    assert (lost["domain"], lost["nameserver"], lost["outcome"]) == ("corp.example.com", server.entry, "refused")
+    assert server.entry in lost["error"]
+    assert found["target"] == "kms1.corp.example.com"
+    assert warnings == []
+
+
 def test_records_of_all_servers_carry_them_and_have_their_own_shares() -> None:
     with running(zones(CORP)) as first, running(zones(CORP)) as second:
         found = look_up("corp.example.com", nameservers=[first.entry, second.entry], all_nameservers=True)
