@@ -79,9 +79,16 @@ def _problems(
             problems.append(f"{option} cannot be worked out{why}")
     problems += _invalid(spec, validator, provided)
     if role == "kms_host" and not problems:
-        problems += _undeclarable(name, provided)
+        problems += [*_undeclarable(name, provided), *_unwritable(provided)]
     problems += [text for option, value in provided.items() if (text := _out_of_range(option, value))]
     return problems + _key_problems(provided)
+
+
+def _unwritable(provided: Mapping[str, t.Any]) -> list[str]:
+    via = provided.get("kms_host_publish_via") or "host"
+    if via == "host" or provided.get("kms_dns_server"):
+        return []
+    return [f"kms_host_publish_via: {via} needs kms_dns_server"]
 
 
 def _undeclarable(name: str, provided: Mapping[str, t.Any]) -> list[str]:
