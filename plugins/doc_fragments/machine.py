@@ -28,7 +28,8 @@ attributes:
       Windows Server 2008 R2 can be read, given a key and activated.
 notes:
   - Runs on the controller and speaks CIM over WS-Management through the host's own connection, which must be
-    P(ansible.builtin.winrm#connection) or P(ansible.builtin.psrp#connection). No shell and no PowerShell is started on the target.
-  - A product key that comes from a variable is never shown, not even with C(-vvvv). A key that is written literally into a
-    playbook cannot be protected, because Ansible itself prints and records the task as it is written.
+    P(ansible.builtin.winrm#connection) or P(ansible.builtin.psrp#connection). No shell and no PowerShell is started on
+    the target.
+  - A product key that comes from a variable is never shown, not even with C(-vvvv). A key that is written literally
+    into a playbook cannot be protected, because Ansible itself prints and records the task as it is written.
 """

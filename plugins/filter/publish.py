@@ -11,12 +11,12 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import (
     PublishEntry,
     format_entry,
     normalise,
 )
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
 
 
 def _entries(publish: Any) -> tuple[PublishEntry, ...]:
