@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -81,7 +82,10 @@ def rogue_survey(
     approved: Any = None,
     dns_servers: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Return the survey of a fleet as ``report`` and ``lines``."""
+    """Return the survey of a fleet as ``json`` and ``lines``.
+
+    JSON is one text: Ansible works its way through all parts of larger data each time that a variable is looked at.
+    """
     hosts = _hosts(declared)
     found = list(records)
     fleet = Survey(
@@ -92,8 +96,12 @@ def rogue_survey(
         addresses=_addresses(found),
         declared_keys=[str(hostvars[host.name].get(_HOST_KEY) or "").strip()[-5:] for host in hosts],
     )
-    report = plain(survey(fleet))
-    return {"report": report, "lines": survey_table.lines(report), "summary": survey_table.summary(report)}
+    report = survey(fleet)
+    return {
+        "json": json.dumps(plain(report)),
+        "lines": survey_table.lines(report),
+        "summary": survey_table.summary(report),
+    }
 
 
 def _of_dns_servers(hostvars: Mapping[str, Any], names: Iterable[str]) -> Iterator[SrvRecord]:

@@ -8,13 +8,14 @@ import collections
 import collections.abc as c
 import dataclasses
 import enum
+import json
 import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, shares
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import LicenseStatus
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import host_key_of
 
-from .approval import ApprovedHosts, Identity, Machines, fqdn_of, inventory_line, spelled
+from .approval import ApprovedHosts, Identity, Machines, candidates, fqdn_of, inventory_line, spelled
 from .declared import DeclaredHost
 from .reading import Reading
 from .rogues import (
@@ -79,6 +80,8 @@ class _Context:
     outranking: frozenset[SrvRecord]
     hosts: c.Sequence[Reading]
     partial_keys: frozenset[str]
+    #: Inventory names of the machines that could not be read.
+    unread: c.Sequence[str]
 
     @classmethod
     def of(cls, survey: Survey) -> _Context:
@@ -98,6 +101,7 @@ class _Context:
             outranking=frozenset(record for values in found.values() for record in values),
             hosts=hosts,
             partial_keys=frozenset(keys),
+            unread=[one.name for one in survey.readings.values() if one.problem],
         )
 
 
@@ -141,7 +145,7 @@ def _entry(context: _Context, fqdn: str) -> dict[str, t.Any]:
         "machine": names[0] if identity is Identity.KNOWN else None,
         "machines": list(names),
         "identity": identity.value,
-        "inventory_line": "" if names else inventory_line(fqdn),
+        "inventory_line": "" if names or _unread(context, fqdn) else inventory_line(fqdn),
         "approved": approved,
         "status": status.value,
         "treatment": verdict.treatment.value,
@@ -183,13 +187,19 @@ def _judge(
     if names:
         text = f"several machines say that they are {fqdn}: {', '.join(names)}; take the clones apart first"
         return Status.ROGUE, Verdict(Treatment.REPORT, text)
+    unread = _unread(context, fqdn)
+    if unread:
+        text = f"no machine that was read has this name; it may be {', '.join(unread)}, which could not be read"
+        return Status.ROGUE, Verdict(Treatment.REPORT, text)
     if not context.survey.addresses.get(fqdn, ("not looked up",)):
         text = "no machine that was read has this name, and the name has no address: remove its values in DNS"
         return Status.STALE, Verdict(Treatment.REPORT, text)
-    return Status.ROGUE, Verdict(
-        Treatment.REPORT,
-        "no machine that was read has this name: add it to the inventory, or find out why it is not read",
-    )
+    return Status.ROGUE, Verdict(Treatment.REPORT, "no machine of the inventory has this name: add it there")
+
+
+def _unread(context: _Context, fqdn: str) -> list[str]:
+    """Machines that could not be read and may be the one behind a name, by their inventory names: a hint, no more."""
+    return candidates(fqdn, context.unread)
 
 
 def _account(context: _Context, reading: Reading | None) -> dict[str, t.Any]:
@@ -318,7 +328,12 @@ def _summary(hosts: c.Sequence[c.Mapping[str, t.Any]], fleet: Survey) -> dict[st
 
 
 def report_of(data: t.Any) -> c.Mapping[str, t.Any]:
-    """Return a report that was written earlier. Raises ValueError for what is none, or of another version."""
+    """Return a report that was written earlier, given as data or as JSON.
+
+    Raises ValueError for what is none, or of another version.
+    """
+    if isinstance(data, (str, bytes)):
+        data = json.loads(data)
     if not isinstance(data, c.Mapping) or data.get("schema") != SCHEMA:
         raise ValueError(f"this is no result of find_rogues: its schema is not {SCHEMA}")
     if data.get("version") != VERSION:

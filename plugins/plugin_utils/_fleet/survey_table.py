@@ -37,7 +37,10 @@ def lines(report: c.Mapping[str, t.Any]) -> list[str]:
         ("Approved KMS hosts", _shown([_host(host) for host in hosts if host["approved"]])),
         (f"KMS hosts that are not approved ({len(rogues)})", _shown([_host(host) for host in _by_harm(rogues)])),
         ("Where their keys came from", _shown([_origin(row) for row in report["origins"]])),
-        ("Not in the inventory, to be added below hosts", _shown([_addition(host) for host in hosts if _adds(host)])),
+        (
+            "Not in the inventory, to be added below hosts",
+            _shown([host["inventory_line"] for host in hosts if _adds(host)]),
+        ),
         (
             "Values in DNS of machines that are no KMS host, or of none",
             _shown([_left(host) for host in hosts if host["status"] in (Status.LEFT_BEHIND.value, Status.STALE.value)]),
@@ -143,11 +146,7 @@ def _origin(row: c.Mapping[str, t.Any]) -> str:
 
 
 def _adds(host: Host) -> bool:
-    return not host["approved"] and not host["machines"] and host["status"] == Status.ROGUE.value
-
-
-def _addition(host: Host) -> str:
-    return host["inventory_line"] or f"(the name {host['fqdn']!r} cannot be that of a machine)"
+    return bool(host["inventory_line"]) and not host["approved"] and host["status"] == Status.ROGUE.value
 
 
 def _left(host: Host) -> str:

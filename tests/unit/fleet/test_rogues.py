@@ -225,6 +225,13 @@ def test_a_name_that_belongs_to_no_machine_or_to_several_is_never_acted_on() -> 
     assert any(f"lab9.{CORP}: {{}}" in line for line in lines(report))
 
 
+def test_a_name_that_may_be_that_of_an_unread_machine_is_not_to_be_added_once_more() -> None:
+    dead = Reading(f"WEB07.{CORP}", problem="no answer")
+    found = entry(survey(fleet(dead, records=[value()], addresses={WEB7: []})), WEB7)
+    assert (found["status"], found["identity"], found["inventory_line"]) == ("rogue", "unknown", "")
+    assert dead.name in found["advice"] and found["machine"] is None
+
+
 def test_a_name_without_an_address_and_without_a_machine_is_stale() -> None:
     report = survey(fleet(records=[value()], addresses={WEB7: [], KMS1: ["192.0.2.1"]}))
     assert entry(report, WEB7)["status"] == "stale"
@@ -264,7 +271,7 @@ def test_machines_with_the_same_key_of_the_same_day_come_from_one_image() -> Non
 
 def test_the_report_is_plain_data_that_is_told_apart_from_others() -> None:
     report = survey(fleet(machine("web07", WEB7, key()), records=[value()]))
-    assert report_of(json.loads(json.dumps(report))) == report
+    assert report_of(json.loads(json.dumps(report))) == report_of(json.dumps(report)) == report
     with pytest.raises(ValueError, match="version"):
         report_of({**report, "version": survey_module.VERSION + 1})
     for other in ({}, [], None, {"version": 1}):
