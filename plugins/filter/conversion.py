@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,11 @@ def convert_problems(report: Any, steps: Any) -> list[str]:
     return problems
 
 
+def _read(text: str) -> Any:
+    """Return data that a fact holds as text: Ansible goes through the whole of any other fact at every use."""
+    return json.loads(str(text))
+
+
 def _steps(steps: Any) -> Sequence[Any]:
     return steps if isinstance(steps, (list, tuple)) else [steps]
 
@@ -71,20 +77,24 @@ def convert_plan(
         lines.append(
             f"{len(planned['outside'])} more machines are outside of this run: {batches.named(planned['outside'])}"
         )
+    sizes = sizes or [1]
     return plain(
         {
-            **planned,
+            "json": json.dumps(plain({**planned, "sizes": sizes, "started": float(started)})),
+            "hosts": planned["hosts"],
+            "office": planned["office"],
+            "sizes": sizes,
+            "stop": planned["stop"],
             "short": conversion.orders_in_short(planned),
-            "sizes": sizes or [1],
-            "started": float(started),
             "lines": lines if total or planned["left_out"] or planned["outside"] else ["There is nothing to convert."],
         }
     )
 
 
 @fleet_filter
-def convert_batch(planned: Mapping[str, Any], tally: Mapping[str, Any], kind: str = "hosts") -> list[str]:
+def convert_batch(plan: str, tally: Mapping[str, Any], kind: str = "hosts") -> list[str]:
     """Return the machines whose turn it is: the next batch, or all that have host keys of Office alone."""
+    planned = _read(plan)
     if kind != "hosts":
         return list(planned["office"])
     start = int(tally.get("batches_done") or 0)
@@ -95,9 +105,10 @@ def convert_batch(planned: Mapping[str, Any], tally: Mapping[str, Any], kind: st
 
 @fleet_filter
 def convert_values(
-    planned: Mapping[str, Any], hostvars: Mapping[str, Any], names: Sequence[str], check_mode: bool = False
+    plan: str, hostvars: Mapping[str, Any], names: Sequence[str], check_mode: bool = False
 ) -> list[dict[str, str]]:
     """Return the values (domain, target) that the machines of a batch leave behind in DNS."""
+    planned = _read(plan)
     return [
         value
         for name in names
@@ -121,7 +132,7 @@ def convert_left(values: Sequence[Mapping[str, Any]], records: Any, cleanup: Any
 @fleet_filter
 def convert_tally(
     tally: Mapping[str, Any],
-    planned: Mapping[str, Any],
+    plan: str,
     hostvars: Mapping[str, Any],
     names: Sequence[str],
     left: Sequence[Mapping[str, Any]],
@@ -131,6 +142,7 @@ def convert_tally(
     check_mode: bool = False,
 ) -> dict[str, Any]:
     """Return the tally after a batch: what came of each machine so far, whether to go on, and what to show."""
+    planned, so_far = _read(plan), _read(tally.get("json") or "{}")
     by_target: dict[str, list[Mapping[str, Any]]] = {}
     for value in left:
         by_target.setdefault(str(value["target"]), []).append(value)
@@ -144,7 +156,7 @@ def convert_tally(
         if not check_mode and not own and kms.get("publish_list") and done.state.value in ("converted", "settled"):
             clear.append(name)
     batch = [conversion.done_of(row) for row in rows]
-    every = [*map(conversion.done_of, tally.get("rows") or ()), *batch]
+    every = [*map(conversion.done_of, so_far.get("rows") or ()), *batch]
     stop = batches.why_stop(every, batch, float(max_fail_percentage))
     lines = [batches.progress(every, len(planned["orders"]), float(now) - planned["started"])]
     lines += batches.by_reason((one.machine, one.text) for one in batch if one.state in batches.TROUBLE)
@@ -152,10 +164,16 @@ def convert_tally(
         lines.append(f"Stopped: {stop}. What is done stays done; run again to go on from there.")
     return plain(
         {
-            "rows": [*(tally.get("rows") or ()), *rows],
+            "json": json.dumps(
+                plain(
+                    {
+                        "rows": [*(so_far.get("rows") or ()), *rows],
+                        "all_to_clear": [*(so_far.get("all_to_clear") or ()), *clear],
+                    }
+                )
+            ),
             "batches_done": int(tally.get("batches_done") or 0) + (kind == "hosts"),
             "to_clear": clear,
-            "all_to_clear": [*(tally.get("all_to_clear") or ()), *clear],
             "stop": stop or tally.get("stop") or "",
             "lines": lines,
         }
@@ -164,12 +182,13 @@ def convert_tally(
 
 @fleet_filter
 def convert_report(
-    planned: Mapping[str, Any], tally: Mapping[str, Any], hostvars: Mapping[str, Any], via: str = "none"
+    plan: str, tally: Mapping[str, Any], hostvars: Mapping[str, Any], via: str = "none"
 ) -> dict[str, Any]:
     """Return the report on a run as ``report`` and ``lines``, and in how many ways it is not done (``open``)."""
-    rows = [dict(row) for row in tally.get("rows") or ()]
+    planned, so_far = _read(plan), _read(tally.get("json") or "{}")
+    rows = [dict(row) for row in so_far.get("rows") or ()]
     for row in rows:
-        result = hostvars[row["machine"]].get(CLEARED) if row["machine"] in (tally.get("all_to_clear") or ()) else None
+        result = hostvars[row["machine"]].get(CLEARED) if row["machine"] in (so_far.get("all_to_clear") or ()) else None
         if isinstance(result, Mapping) and "verified" not in result:
             row["state"] = batches.State.FAILED.value
             row["text"] = f"its publish list was not cleared: {result.get('msg')}"
@@ -205,7 +224,19 @@ def convert_report(
         "outside": planned["outside"],
     }
     is_open = len(trouble) + len(turnless) + (0 if via == "none" else len(left))
-    return plain({"report": report, "lines": lines, "open": is_open})
+    return plain({"json": json.dumps(plain(report)), "lines": lines, "open": is_open})
+
+
+@fleet_filter
+def retire_problems(report: Mapping[str, Any], name: str) -> list[str]:
+    """Return why a KMS host cannot be retired yet."""
+    return conversion.retire_problems(report_of(report), name)
+
+
+@fleet_filter
+def retirement(report: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return what is to be done to retire a KMS host that can be."""
+    return plain(conversion.retirement(report_of(report), name))
 
 
 class FilterModule:
@@ -221,5 +252,7 @@ class FilterModule:
             convert_report,
             convert_tally,
             convert_values,
+            retire_problems,
+            retirement,
         )
         return {function.__name__: function for function in filters}

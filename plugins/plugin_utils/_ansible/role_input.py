@@ -7,12 +7,15 @@ from __future__ import annotations
 import difflib
 import os
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import parse_nameserver
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import domain_of_term
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey, ProductKeyError
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
@@ -29,26 +32,41 @@ RANGES = {
     **{f"kms_client_{row.option}": (row.minimum, row.maximum) for row in CLIENT_SETTINGS if row.maximum is not None},
     "kms_host_verify_retries": (0, 10_000),
     "kms_host_verify_delay": (0, 3_600),
+    "kms_verify_timeout": (0.1, 60),
+    "kms_verify_event_hours": (1, 8_760),
     "kms_steer_retries": (0, 10_000),
     "kms_steer_delay": (0, 3_600),
     "kms_convert_retries": (0, 10_000),
     "kms_convert_delay": (0, 3_600),
     "kms_convert_max_fail_percentage": (0, 100),
+    "kms_retire_retries": (0, 10_000),
+    "kms_retire_delay": (0, 3_600),
 }
+
+#: Lists of names, and what refuses one of them: found out later, it would be after machines were changed.
+NAMES: Mapping[str, Callable[[str], object]] = {
+    "kms_host_nameservers": parse_nameserver,
+    "kms_verify_nameservers": parse_nameserver,
+    "kms_approved_hosts": lambda name: ApprovedHosts.of([name]),
+    "kms_domains": domain_of_term,
+}
+
+#: The entry points whose variables users set. What is required of them is given by the playbooks.
+ENTRY_POINTS = {"kms_verify": ("main", "read")}
 
 Machines = Mapping[str, Mapping[str, t.Any]]
 
 
 def role_problems(role: str, machines: Machines) -> tuple[list[str], list[str]]:
     """Return what is wrong with the variables of machines, and what is doubtful, each said once for all of them."""
-    spec = _spec_of(role)
+    spec, known = _spec_of(role)
     validator = ArgumentSpecValidator(spec)
     wrong: dict[str, list[str]] = {}
     doubtful: dict[str, list[str]] = {}
     for name, variables in machines.items():
         for text in _problems(role, name, spec, validator, variables):
             wrong.setdefault(text, []).append(name)
-        for text in _misspelled(role, spec, variables):
+        for text in _misspelled(role, known, variables):
             doubtful.setdefault(text, []).append(name)
     return [_line(*item) for item in wrong.items()], [_line(*item) for item in doubtful.items()]
 
@@ -58,11 +76,18 @@ def _line(text: str, names: list[str]) -> str:
     return f"{named}: {text}"
 
 
-def _spec_of(role: str) -> dict[str, dict[str, t.Any]]:
+def _spec_of(role: str) -> tuple[dict[str, dict[str, t.Any]], set[str]]:
+    """What a role takes from its user, and the names of all of its variables."""
     with open(os.path.join(_ROLES, role, "meta", "argument_specs.yml"), encoding="utf-8") as file:
         document = yaml.load(file, Loader=_LOADER)
-    options: dict[str, dict[str, t.Any]] = document["argument_specs"]["main"]["options"]
-    return options
+    entries: dict[str, dict[str, t.Any]] = document["argument_specs"]
+    options = {
+        name: option
+        for entry in ENTRY_POINTS.get(role, ("main",))
+        for name, option in entries[entry]["options"].items()
+        if not option.get("required")
+    }
+    return options, {name for entry in entries.values() for name in entry.get("options", ())}
 
 
 def _problems(
@@ -81,6 +106,7 @@ def _problems(
     if role == "kms_host" and not problems:
         problems += [*_undeclarable(name, provided), *_unwritable(provided)]
     problems += [text for option, value in provided.items() if (text := _out_of_range(option, value))]
+    problems += [text for option, check in NAMES.items() for text in _refused(option, check, provided.get(option))]
     return problems + _key_problems(provided)
 
 
@@ -132,12 +158,23 @@ def _invalid(spec: Mapping[str, t.Any], validator: ArgumentSpecValidator, provid
 def _out_of_range(option: str, value: t.Any) -> str:
     lowest, highest = RANGES.get(option, (None, None))
     try:
-        number = int(value)
+        number = float(value)
     except (TypeError, ValueError):
         return ""  # the spec has said so, or the variable is null and so not given
     if lowest is None or highest is None or lowest <= number <= highest:
         return ""
-    return f"{option}: {number} is out of range, it accepts {lowest} to {highest}"
+    return f"{option}: {value} is out of range, it accepts {lowest} to {highest}"
+
+
+def _refused(option: str, check: Callable[[str], object], value: t.Any) -> list[str]:
+    """What refuses the names of a list; a value that is no list was refused by the spec."""
+    problems = []
+    for name in as_list(value) if value is None or isinstance(value, (str, list, tuple)) else ():
+        try:
+            check(name)
+        except ValueError as error:
+            problems.append(f"{option}: {error}")
+    return problems
 
 
 def _key_problems(provided: Mapping[str, t.Any]) -> list[str]:
@@ -157,8 +194,8 @@ def _key_problems(provided: Mapping[str, t.Any]) -> list[str]:
     return problems
 
 
-def _misspelled(role: str, spec: Mapping[str, t.Any], variables: Mapping[str, t.Any]) -> list[str]:
+def _misspelled(role: str, known: Collection[str], variables: Mapping[str, t.Any]) -> list[str]:
     """Variables that look much like one of the role, but are none."""
-    others = [name for name in variables if name.startswith(f"{role}_") and name not in spec]
-    near = [(name, difflib.get_close_matches(name, spec, n=1, cutoff=0.85)) for name in others]
+    others = [name for name in variables if name.startswith(f"{role}_") and name not in known]
+    near = [(name, difflib.get_close_matches(name, known, n=1, cutoff=0.85)) for name in others]
     return [f"{name} is no variable of the role {role}; is {match[0]} meant?" for name, match in near if match]

@@ -244,3 +244,43 @@ def row_of(done: Done, order: Entry, result: t.Any, left: c.Sequence[Entry]) -> 
 def done_of(row: Entry) -> Done:
     """Return the outcome that ``row_of`` has kept."""
     return Done(str(row["machine"]), State(row["state"]), str(row["text"]))
+
+
+def retire_problems(report: c.Mapping[str, t.Any], name: str) -> list[str]:
+    """Return why an approved host cannot be retired yet; ``name`` is its name in the inventory.
+
+    In every domain that it leaves, another approved host must be published that answers clients: who meets only hosts
+    below their threshold is turned down.
+    """
+    own = next((host for host in report["hosts"] if host["machine"] == name and host["approved"]), None)
+    if own is None:
+        return [f"{name} is no declared KMS host that could be looked at"]
+    if own["problem"]:
+        return [f"{name} could not be read: {own['problem']}"]
+    answering = [host for host in ready_hosts(report) if host["machine"] in answering_hosts(report) and host is not own]
+    if not answering:
+        return [f"no other KMS host is published, activated and at its threshold: {name} is needed"]
+    covered = {record["domain"] for host in answering for record in host["records"]}
+    problems = [
+        f"{record['domain']}: no other KMS host that answers clients is published there"
+        for record in own["records"]
+        if record["domain"] not in covered
+    ]
+    return problems + [
+        f"{domain['domain']}: clients are steered to {name}; have them steered to another host first (steer_clients)"
+        for domain in report["domains"]
+        if domain["steered_to"] == own["fqdn"]
+    ]
+
+
+def retirement(report: c.Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
+    """Return what is to be done to retire an approved host: whether it still is one, its values, and its successor."""
+    own = next(host for host in report["hosts"] if host["machine"] == name)
+    places = {host: place for host, place in answering_hosts(report).items() if host != name}
+    served_by = own["served_by"] or ()
+    domains = {record["domain"] for record in own["records"]} | set(own["publishes_in"] or ())
+    return {
+        "is_kms_host": bool(own["is_kms_host"]),
+        "against": next((place for host, place in places.items() if host in served_by), ""),
+        "values": [{"domain": domain, "target": own["fqdn"]} for domain in sorted(domains)],
+    }
