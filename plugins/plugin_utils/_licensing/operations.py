@@ -158,7 +158,7 @@ class InstallKey:
             lambda machine: machine.product_by_key(key.partial) is not None,
         )
         session.call_service("RefreshLicenseStatus")
-        session.read_again()
+        session.read_licences()
         if not self.keeps_mark:
             keep_host_version(session)
 
@@ -167,7 +167,7 @@ class InstallKey:
         found = f"It is of the kind {product.channel_name or product.channel.value} ({product.name})."
         if product.application is not Application.WINDOWS and product.id not in known:
             session.call_product(product, "UninstallProductKey")
-            session.read_again()
+            session.read_licences()
             keep_host_version(session)
             outcome = "It has been removed again."
         elif product.application is Application.WINDOWS and self.fallback is not None:
@@ -196,7 +196,7 @@ class UninstallKey:
     def perform(self, session: Session) -> None:
         session.call_product(self.target.require(session.machine), "UninstallProductKey")
         session.call_service("RefreshLicenseStatus")
-        session.read_again()
+        session.read_licences()
         if not self.keeps_mark:
             keep_host_version(session)
 
@@ -229,7 +229,7 @@ class Activate:
                 raise
             session.pending = BELOW_THRESHOLD
             session.answered_count = _last_answered_count(session)
-            session.read_again()
+            session.read_licences()
             return
         session.call_service("RefreshLicenseStatus")
         _require_licensed(session, target)
@@ -260,7 +260,7 @@ class ActivateAgainst:
             Activate(self.target).perform(session)
         finally:
             self._put_back(session, server, port)
-            session.read_again()
+            session.read_licences()
 
     @staticmethod
     def _put_back(session: Session, server: str, port: int) -> None:
@@ -321,7 +321,7 @@ class KeepHostVersion:
     description: str = f"Writing the registry value {HOST_VERSION.name}"
 
     def perform(self, session: Session) -> None:
-        session.read_again()
+        session.read_licences()
         keep_host_version(session)
 
 
@@ -341,7 +341,7 @@ def _is_licensed(target: Target, machine: Machine) -> bool:
 
 
 def _require_licensed(session: Session, target: Target) -> None:
-    if _is_licensed(target, session.read_again()):
+    if _is_licensed(target, session.read_licences()):
         return
     product = target.find(session.machine)
     reason = product.license_status_reason if product else None

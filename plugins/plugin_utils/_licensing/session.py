@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import typing as t
 
@@ -70,6 +71,15 @@ class Session:
         self.machine = self._reader.read(self.needs)
         return self.machine
 
+    def read_licences(self) -> Machine:
+        """Read anew only what a licensing call changes, the service and the keyed products: two requests, not twenty.
+
+        All else stays as it was read last; what proves a run is ``read_again``.
+        """
+        service, products = self._reader.service(self.machine.operating_system), self._reader.products()
+        self.machine = dataclasses.replace(self.machine, service=service, products=products)
+        return self.machine
+
     def recent_events(self, codes: t.Sequence[int], hours: float) -> tuple[Event, ...]:
         """The machine's events of these codes, so many hours back, oldest first."""
         return self._reader.events(codes, hours)
@@ -112,7 +122,7 @@ class Session:
         pause = 1.0
         while self._clock() <= end:
             try:
-                if is_done(self.read_again()):
+                if is_done(self.read_licences()):
                     return True
             except AuthenticationError:
                 return False

@@ -8,9 +8,10 @@ import typing as t
 
 import pytest
 
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import Machine
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import Machine, Product
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import SETTLE, Session
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import OperatingSystem
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
     AuthenticationError,
     CimFault,
@@ -18,6 +19,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import 
     ProtocolError,
     TransportError,
 )
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance
 
 from .machines import machine, product
 
@@ -31,13 +33,21 @@ class Reader:
     def __init__(self, *reads: Machine | Exception) -> None:
         self.reads = [NOT_YET, *reads]
         self.count = 0
+        self.last = NOT_YET
 
     def read(self, needs: Needs) -> Machine:
         self.count += 1
         found = self.reads.pop(0) if len(self.reads) > 1 else self.reads[0]
         if isinstance(found, Exception):
             raise found
+        self.last = found
         return found
+
+    def service(self, system: OperatingSystem) -> Instance:
+        return self.read(Needs()).service
+
+    def products(self) -> tuple[Product, ...]:
+        return self.last.products
 
 
 class Call:
@@ -102,3 +112,25 @@ def test_a_certain_failure_is_not_watched(error: Exception) -> None:
     with pytest.raises(type(error)):
         session(reader)[0].settle(Call(error), is_done)
     assert reader.count == 1
+
+
+def test_what_a_licensing_call_does_not_change_is_not_read_again() -> None:
+    asked: list[str] = []
+
+    class Listening(Reader):
+        def read(self, needs: Needs) -> Machine:
+            asked.append("all")
+            return super().read(needs)
+
+        def service(self, system: OperatingSystem) -> Instance:
+            asked.append("service")
+            return DONE.service
+
+        def products(self) -> tuple[Product, ...]:
+            asked.append("products")
+            return DONE.products
+
+    one = session(Listening())[0]
+    assert is_done(one.read_licences()) and is_done(one.machine)
+    assert asked == ["all", "service", "products"]
+    assert one.machine.operating_system is NOT_YET.operating_system
