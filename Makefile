@@ -87,6 +87,10 @@ lab: build ## A simulated fleet to play with until Ctrl-C: LAB_FLEET=file.yml
 bench: build ## What a machine costs the controller: BENCH=--short for less
 	@$(RUN) tests/benchmarks/run.py $(BENCH)
 
+.PHONY: bench-fleet
+bench-fleet: build ## What cleaning up 2,000 rogues among 3,000 machines takes: BENCH=--short for less
+	@$(RUN) tests/benchmarks/fleet.py $(BENCH)
+
 .PHONY: format
 format: venv ## Format the Python code
 	@$(VENV)/bin/ruff format -q . && $(VENV)/bin/ruff check -q --fix .
