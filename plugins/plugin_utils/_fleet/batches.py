@@ -110,9 +110,9 @@ _TROUBLE_WORDS = {
 
 def duration(seconds: float) -> str:
     """Return a duration in words, as exact as an estimate deserves."""
-    minutes = round(seconds / 60)
-    if minutes < 1:
+    if seconds < 90:
         return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
 
 

@@ -121,7 +121,17 @@ def _treat_windows(reading: Reading, hosts: c.Sequence[Reading], has_office: boo
     return Verdict(Treatment.CONVERT, f"can be turned into a client{stays}")
 
 
+def is_unfinished(reading: Reading) -> bool:
+    """Whether a client still has a publish list: a run that was to turn it into one has died before its last step.
+
+    The list is deleted only when the records that it tells of are gone from DNS.
+    """
+    return reading.kms.get("role") == "kms_client" and bool(reading.kms.get("publish_list")) and not host_keys(reading)
+
+
 def _no_host(reading: Reading) -> str:
+    if is_unfinished(reading):
+        return "has no KMS host key: only its publish list, and perhaps values in DNS, are left"
     role = str(reading.kms.get("role") or "unknown").replace("_", " ")
     return f"has no KMS host key (its licence is {role}): only its values in DNS are left"
 

@@ -25,6 +25,7 @@ from .rogues import (
     domains_published,
     host_keys,
     installed_on,
+    is_unfinished,
     release_of,
     served_by,
     treat,
@@ -112,7 +113,7 @@ def survey(fleet: Survey) -> dict[str, t.Any]:
     reported as such and its treatment is to report it: nothing may act on it.
     """
     context = _Context.of(fleet)
-    own = {fqdn for one in fleet.readings.values() if host_keys(one) and (fqdn := fqdn_of(one))}
+    own = {fqdn for one in fleet.readings.values() if (host_keys(one) or is_unfinished(one)) and (fqdn := fqdn_of(one))}
     nameless = [one for one in fleet.readings.values() if host_keys(one) and not fqdn_of(one)]
     names = sorted({*context.records, *own, *(host.fqdn for host in fleet.hosts if host.fqdn)})
     hosts = [_entry(context, name) for name in names] + [_nameless(context, one) for one in nameless]

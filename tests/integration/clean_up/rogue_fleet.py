@@ -62,7 +62,7 @@ def fleet(rogues: int = 6, clients: int = 3, **more: t.Any) -> Data:
             },
             "web": {"count": rogues - 1, **_ROGUE},
             "shop": {**_ROGUE, "publish": [f"{CORP}, 0, 0", f"{BRANCH}, 0, 0"]},
-            "pc": {"count": clients, "windows": "windows11/Enterprise", "domain": CORP},
+            "pc": {"count": clients, "windows": "windows11/Enterprise", "domain": CORP, "activated": True},
         },
         "inventory": {"vars": {"kms_host_product_key": HOST_KEY, "kms_host_domains": [CORP, BRANCH]}},
         **more,

@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who is turned into a client and how, what came of it, and which values in DNS go."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from unit.fleet.test_rogues import BRANCH, CORP, KMS1, PRIMARY, WEB7, fleet, key, machine, value
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.batches import State
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.conversion import (
+    answering_hosts,
+    judge,
+    orders_in_short,
+    plan,
+    retire_problems,
+    retirement,
+    row_of,
+    still_there,
+    values_of,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import Reading
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import survey
+
+Data = dict[str, t.Any]
+
+KMS2 = f"kms2.{CORP}"
+OFFICE = key("office", activation_id="0f0f")
+WEB = machine("web", WEB7, key(partial_product_key="ROGUE", current_count=3))
+LAB = machine("lab", f"lab.{CORP}", OFFICE)
+BOTH = machine("both", f"both.{CORP}", key(), OFFICE)
+LEFT = machine("left", f"left.{CORP}")
+MAK = machine("mak", f"mak.{CORP}", role="mak")
+HALF = machine("half", f"half.{CORP}", publish_list=[f"{BRANCH}, 0, 0"])
+DEAD = Reading("dead", problem="Connecting failed on dead: refused")
+EVERYBODY = [WEB, LAB, BOTH, LEFT, MAK, HALF, DEAD]
+RECORDS = [value(), value(f"left.{CORP}"), value(f"mak.{CORP}"), value(f"both.{CORP}"), value(f"ghost.{CORP}")]
+NAMES = [one.name for one in EVERYBODY]
+
+
+def planned(*names: str, approved: ApprovedHosts | None = None, **more: t.Any) -> Data:
+    return plan(survey(fleet(*EVERYBODY, records=RECORDS, **more)), names or NAMES, approved)
+
+
+def test_who_has_a_turn_and_who_is_left_out_with_a_reason() -> None:
+    made = planned()
+    assert set(made["hosts"]) == {"web", "both", "left", "mak", "half"}
+    assert made["office"] == ["lab"]
+    assert made["stop"] == []
+    told = {item["machine"] or item["fqdn"]: item for item in made["left_out"]}
+    assert set(told) == {"dead", f"ghost.{CORP}"}
+    assert "refused" in told["dead"]["reason"]
+    assert told[f"ghost.{CORP}"]["inventory_line"] == f"ghost.{CORP}: {{}}"
+
+
+def test_an_approved_host_is_never_among_them_whatever_an_older_report_says() -> None:
+    assert "kms1" not in planned()["orders"]
+    assert "web" not in planned(approved=ApprovedHosts.of([KMS1, WEB7]))["orders"]
+
+
+def test_what_is_outside_of_the_run_is_counted_and_left_alone() -> None:
+    made = planned("web")
+    assert list(made["orders"]) == ["web"]
+    assert made["outside"] == ["both", "half", "lab", "left", "mak"]
+
+
+def test_how_each_is_treated() -> None:
+    orders = planned()["orders"]
+    against = f"{KMS1}:1688"
+    keep = {name for name, order in orders.items() if order["keeps_key"]}
+    assert keep == {"left", "mak", "half"}
+    assert not orders["mak"]["is_touched"]
+    assert orders["lab"]["activation_ids"] == ["0f0f"]
+    assert orders["both"]["stays_host"] and not orders["lab"]["stays_host"]
+    assert orders["web"] | {"against": against} == orders["web"]
+    assert orders_in_short(planned()) == {
+        "against": against,
+        "other": {},
+        "keep": ["half", "left", "mak"],
+        "untouched": ["mak"],
+    }
+
+
+def test_nobody_is_activated_against_a_host_below_its_threshold_or_one_that_does_not_serve_it() -> None:
+    young = machine("kms1", KMS1, key(current_count=3), publish_list=[f"{CORP}, 10, 100"])
+    report = survey(fleet(WEB, records=RECORDS, approved=ApprovedHosts.of([KMS1])))
+    assert answering_hosts(report) == {"kms1": f"{KMS1}:1688"}
+    report = survey(fleet(young, WEB, records=RECORDS))
+    assert answering_hosts(report) == {}
+    made = plan(report, ["web"])
+    assert (made["orders"]["web"]["against"], made["stop"]) == ("", [])
+
+
+def test_without_an_approved_host_that_is_ready_nothing_is_planned() -> None:
+    dead = Reading("kms1", problem="off")
+    made = plan(survey(fleet(dead, WEB, LEFT, records=RECORDS)), ["web", "left"])
+    assert made["orders"].keys() == {"left"}  # nobody could serve the other as a client
+    assert "no approved KMS host" in made["stop"][0]
+
+
+DONE: Data = {
+    "changes": [{"setting": "product_key"}],
+    "verified": True,
+    "kms": {"is_kms_host": False, "publish_list": [f"{BRANCH}, 0, 0"]},
+    "kms_before": {"role": "kms_host", "partial_product_key": "ROGUE"},
+    "published_as": [{"domain": BRANCH, "target": WEB7.upper()}, {"domain": CORP, "target": WEB7}],
+}
+FAILED: Data = {"changes": [], "msg": "Installing the key failed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "result", "state"),
+    [
+        ("web", DONE, State.CONVERTED),
+        ("web", DONE | {"changes": []}, State.SETTLED),
+        ("web", DONE | {"kms": {"is_kms_host": True}}, State.STAYS_HOST),
+        ("both", DONE, State.STAYS_HOST),
+        ("web", FAILED, State.FAILED),
+        ("web", {"unreachable": True, "msg": "no route"}, State.UNREACHABLE),
+        ("web", None, State.FAILED),
+        ("mak", {"skipped": True}, State.SETTLED),
+        ("lab", {"results": [DONE, DONE]}, State.CONVERTED),
+        ("lab", {"results": [DONE, FAILED]}, State.FAILED),
+    ],
+)
+def test_what_came_of_a_machine(name: str, result: t.Any, state: State) -> None:
+    assert judge(name, planned()["orders"][name], result).state is state
+
+
+def left_behind(name: str, result: t.Any) -> set[tuple[str, str]]:
+    order = planned()["orders"][name]
+    return {(one["domain"], one["target"]) for one in values_of(judge(name, order, result), order, result)}
+
+
+def test_the_values_of_a_machine_go_once_it_is_no_host() -> None:
+    assert left_behind("web", DONE) == {(BRANCH, WEB7), (CORP, WEB7)}
+    # It has its client key, only the activation failed.
+    assert left_behind("web", FAILED | {"changes": DONE["changes"]}) == {(CORP, WEB7)}
+    assert left_behind("mak", {"skipped": True}) == {(CORP, f"mak.{CORP}")}
+    assert left_behind("left", {"unreachable": True}) == {(CORP, f"left.{CORP}")}
+
+
+def test_the_values_of_a_machine_that_may_still_be_a_host_stay() -> None:
+    for name, result in (("web", FAILED), ("web", {"unreachable": True}), ("both", DONE), ("web", None)):
+        assert left_behind(name, result) == set()
+
+
+def test_a_value_is_gone_when_a_server_of_its_zone_says_so() -> None:
+    values = [{"domain": domain, "target": WEB7} for domain in (CORP, BRANCH)]
+    other = {"domain": CORP, "target": KMS1}
+    assert still_there(values, [other], []) == [values[1]]  # nothing there: it may not have answered
+    assert still_there(values, [other], [BRANCH]) == []
+    assert still_there(values, [other, values[0]], [CORP, BRANCH]) == [values[0]]  # another server shows it
+
+
+def test_the_state_before_is_kept_without_what_nobody_needs() -> None:
+    order = planned()["orders"]["web"]
+    row = row_of(judge("web", order, DONE), order, DONE, [{"domain": CORP, "target": WEB7}])
+    assert row["before"]["partial_product_key"] == "ROGUE"
+    assert row["values_left"] == [f"{CORP}: {WEB7}"]
+
+
+# ---- a host that leaves
+
+
+SECOND = declare("kms2", {"kms_host_domains": [CORP], "kms_host_rank": "secondary"}, KMS2)
+
+
+def two_hosts(count: int, *domains: str) -> Data:
+    real = machine("kms2", KMS2, key(current_count=count))
+    found = fleet(real, records=SECOND.wanted, approved=ApprovedHosts.of([KMS1, KMS2]))
+    extra = [value(KMS1, domain, 10) for domain in domains]
+    hosts = [PRIMARY, SECOND]
+    return survey(type(found)(hosts, found.approved, found.readings, [*found.records, *extra]))
+
+
+def test_a_host_leaves_only_what_another_one_serves() -> None:
+    assert retire_problems(two_hosts(30), "kms1") == []
+    assert "threshold" in retire_problems(two_hosts(3), "kms1")[0]
+    assert BRANCH in retire_problems(two_hosts(30, BRANCH), "kms1")[0]
+    assert "no declared KMS host" in retire_problems(two_hosts(30), "web")[0]
+
+
+def test_what_retiring_a_host_takes() -> None:
+    assert retirement(two_hosts(30), "kms1") == {
+        "is_kms_host": True,
+        "against": f"{KMS2}:1688",
+        "values": [{"domain": CORP, "target": KMS1}],
+    }
