@@ -78,7 +78,7 @@ class Controller:
                 cwd=self._folder,
                 env=environment(self._folder, **more),
             )
-            _, status, usage = os.wait4(process.pid, 0)
+            _process, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if process.returncode:
             raise SystemExit(log.read_text(encoding="utf-8", errors="replace")[-3000:])
@@ -87,7 +87,7 @@ class Controller:
 
     def median(self, times: int, play: Data, inventory: pathlib.Path) -> Cost:
         """The median of several runs, each figure by itself."""
-        runs = [dataclasses.astuple(self.run(play, inventory)) for _ in range(times)]
+        runs = [dataclasses.astuple(self.run(play, inventory)) for _time in range(times)]
         return Cost(*(statistics.median(column) for column in zip(*runs, strict=True)))
 
 

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The fleetops.kms contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The whole story on a simulated fleet: before, deployed, the primary lost, settled again. ``make demo`` runs it.
+"""The whole story on a simulated fleet: before, deployed, the primary lost, settled; rogues, and the fleet healed.
+
+``make demo`` runs it.
 
 Each sentence is printed only after it has been seen to be true; the first that is not ends the demonstration with the
 end of what Ansible said and exit code 1.
@@ -8,6 +10,8 @@ end of what Ansible said and exit code 1.
 
 from __future__ import annotations
 
+import collections
+import json
 import os
 import shutil
 import subprocess
@@ -23,11 +27,13 @@ from integration.kit import Ansible, Run, play, task  # noqa: E402
 
 from lab.client import LabError, LabProcess  # noqa: E402
 
-FLEET = ROOT / "tests" / "lab" / "fleets" / "demo.yml"
+FLEET = ROOT / "tests" / "lab" / "fleets" / "rogues.yml"
 FOLDER = ROOT / "build" / "demo"
 LOG = FOLDER / "ansible.log"
 DOMAINS = ["corp.example.com", "branch.example.net"]
 PRIMARY, SECONDARY = "kms1.corp.example.com", "kms2.corp.example.com"
+#: Priority and weight that the inventory's ranks come to.
+RANKS = {PRIMARY: ("10", "100"), SECONDARY: ("20", "100")}
 
 _WEEK, _TWO_HOURS = 7 * 86400, 2 * 3600
 _SHOWN_LINES = 40
@@ -48,10 +54,12 @@ class Stage:
         self._inventory = FOLDER / "inventory.yml"
         self._inventory.write_text(lab.inventory(), encoding="utf-8")
 
-    def run(self, book: t.Any) -> tuple[Run, float]:
+    def run(self, book: t.Any, **variables: t.Any) -> tuple[Run, float]:
         """Run a playbook and return it with its seconds; what Ansible prints goes to the log."""
         started = time.monotonic()
-        run = self._ansible.playbook(book, self._inventory, env={"ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"})
+        run = self._ansible.playbook(
+            book, self._inventory, "-e", json.dumps(variables), env={"ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}
+        )
         seconds = time.monotonic() - started
         with LOG.open("a", encoding="utf-8") as log:
             log.write(run.output)
@@ -67,7 +75,7 @@ class Stage:
             "kms_nameservers": [self.lab.dns],
             "ansible_connection": "local",
         }
-        run, _ = self.run([play("localhost", task("dns", "ansible.builtin.debug", {"msg": table}), vars=variables)])
+        run, _seconds = self.run([play("localhost", task("dns", "ansible.builtin.debug", {"msg": table}), vars=variables)])
         return t.cast("list[str]", run.result("localhost", "dns")["msg"])
 
     def clients(self) -> dict[str, dict[str, t.Any]]:
@@ -79,6 +87,11 @@ class Stage:
         """The clients that are licensed and whose last activation was by this host."""
         clients = self.clients().items()
         return {name for name, row in clients if row["license_status"] == 1 and row["kms_server"] == host}
+
+    def records(self) -> set[tuple[str, str, tuple[str, str]]]:
+        """Domain, target, and priority and weight of every KMS host in the zones themselves."""
+        rows = [line.split() for line in self.lab.call("dns")]
+        return {(row[0].removeprefix("_vlmcs._tcp.").rstrip("."), row[7].rstrip("."), (row[4], row[5])) for row in rows}
 
 
 def expect(holds: bool, otherwise: str) -> None:
@@ -164,16 +177,68 @@ def settle(stage: Stage) -> None:
     )
 
 
+def rogues_appear(stage: Stage) -> None:
+    """Six machines become KMS hosts by accident; clients meet them first, and are turned down."""
+    clients = sorted(stage.clients())
+    rogues = stage.lab.call("go_rogue")
+    others = [name for name in clients if name not in rogues]
+    codes = collections.Counter(stage.lab.call("activate", machine=others).values())
+    licensed = codes.pop("0x00000000", 0)
+    expect(bool(codes), "no client was turned down by a rogue")
+    told = ", ".join(f"{number} hear {code}" for code, number in codes.most_common())
+    tell(
+        "rogues",
+        f"Somebody installs host keys on {len(rogues)} machines, which publish themselves before kms1 and kms2.",
+        f"Of {len(others)} clients that want to renew {licensed} succeed, {told}.",
+    )
+    run, seconds = stage.run("fleetops.kms.find_rogues")
+    found = [host for host in run.custom["kms_rogues"]["hosts"] if host["status"] == "rogue"]
+    expect({host["machine"] for host in found} == set(rogues), "find_rogues did not find these six")
+    names = [f"{host['machine'].partition('.')[0]} (key {host['keys'][0]['partial_product_key']})" for host in found]
+    tell("find_rogues", f"{seconds:.0f} s: {', '.join(sorted(names))}.")
+
+
+def heal(stage: Stage) -> None:
+    """One command turns them back, removes their records, and leaves nothing to do."""
+    how = {"kms_dns_via": "rfc2136", "kms_dns_server": stage.lab.dns, "kms_steer_delay": 1, "kms_convert_delay": 1}
+    run, seconds = stage.run("fleetops.kms.clean_up", **how)
+    report = run.custom["kms_convert"]
+    expect(report["values_left"] == 0, "values of rogues are left in DNS")
+    wanted = {(domain, name, rank) for domain in DOMAINS for name, rank in RANKS.items()}
+    expect(stage.records() == wanted, "DNS does not have the two real hosts at their ranks, and nobody else")
+    failed = {
+        name: code
+        for name, code in stage.lab.call("activate", machine=sorted(stage.clients())).items()
+        if int(code, 16)
+    }
+    expect(not failed, f"clients cannot activate: {failed}")
+    everybody = stage.served_by(PRIMARY)
+    expect(len(everybody) == stage.machines - len(RANKS), "not all machines are licensed by the primary")
+    expect(not stage.lab.call("repeated"), "a key was installed twice, or an activation wasted")
+    tell(
+        "clean_up",
+        f"{seconds:.0f} s: steered past the rogues, {report['converted']} turned back into clients, their records removed,",
+        f"unsteered. All {len(everybody)} clients renew at kms1:",
+        *stage.dns(header=False),
+    )
+    stage.lab.reset_stats()
+    run, _ = stage.run("fleetops.kms.clean_up", **how)
+    changed = sum(row["changed"] for row in run.rows[-1]["hosts"].values())
+    writes = stage.lab.totals()["writes"]
+    expect((changed, writes) == (0, 0), f"the second clean_up reports changed={changed} and sent {writes} writes")
+    tell("once more", "clean_up again: changed=0, no write was sent.")
+
+
 def _story() -> None:
     started = time.monotonic()
     with LabProcess(FLEET) as lab:
         stage = Stage(lab)
         tell(
             "a fleet",
-            f"{stage.machines} simulated Windows machines on loopback: 2 servers to become KMS hosts, 38 clients,"
-            f" {len(DOMAINS)} DNS domains.",
+            f"{stage.machines} simulated Windows machines on loopback: 2 servers to become KMS hosts,"
+            f" {stage.machines - len(RANKS)} clients, {len(DOMAINS)} DNS domains.",
         )
-        for scene in (before, deploy, lose_primary, settle):
+        for scene in (before, deploy, lose_primary, settle, rogues_appear, heal):
             scene(stage)
     tell(
         "look next", f"All that Ansible said: {os.path.relpath(LOG, ROOT)} ({time.monotonic() - started:.0f} s in all)."

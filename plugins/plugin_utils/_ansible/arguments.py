@@ -101,7 +101,13 @@ def _check_range(row: t.Any, value: t.Any) -> None:
 
 def given(arguments: t.Mapping[str, t.Any], rows: t.Iterable[t.Any]) -> dict[str, t.Any]:
     """The settings that the user gave, by option: what is left out is left alone."""
-    return {row.option: arguments[row.option] for row in rows if arguments.get(row.option) is not None}
+    found = {row.option: arguments[row.option] for row in rows if arguments.get(row.option) is not None}
+    for row in rows:
+        problem = getattr(row, "problem", None)
+        wrong = problem(found[row.option]) if problem and row.option in found else ""
+        if wrong:
+            raise InvalidArguments(f"{row.option}: {found[row.option]!r} is refused, {wrong}")
+    return found
 
 
 def product_key(text: str | None, *, keywords: tuple[str, ...] = ()) -> ProductKey | str | None:

@@ -207,13 +207,18 @@ class Activate:
 
     target: Target
     what: str = ""
+    #: Activate what is licensed already, too.
+    force: bool = False
 
     @property
     def description(self) -> str:
         return f"Activating {self.what or self.target.application.value.capitalize()}"
 
     def perform(self, session: Session) -> None:
-        product = self.target.require(session.machine)
+        # Activations of a host key or MAK are few: whoever was faster since the plan was made has spent one already.
+        product = self.target.require(session.read_again())
+        if product.is_licensed and not self.force:
+            return
         target = Target(self.target.application, product.id)
 
         def call() -> None:
@@ -221,7 +226,7 @@ class Activate:
 
         try:
             if product.is_licensed:
-                call()  # forced: that it is licensed would prove nothing of a call whose outcome is unknown
+                call()  # that it is licensed would prove nothing of a call whose outcome is unknown
             else:
                 session.settle(call, lambda machine: _is_licensed(target, machine))
         except CimFault as fault:

@@ -45,4 +45,4 @@ def plan_activation(machine: Machine, desired: DesiredActivation) -> Plan:
         change = Change("activated", True, True, change.read, Proof.NONE, after_note="again")
     if desired.confirmation_id:
         return Plan(steps=(Step(DepositConfirmation(target, desired.confirmation_id), change),))
-    return Plan(steps=(Step(Activate(target), change),))
+    return Plan(steps=(Step(Activate(target, force=desired.force), change),))

@@ -28,6 +28,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import CimClass
 
 from .classes import PRODUCT, SERVICE
+from .codes import SL_E_SERVICE_STOPPING
 from .machine import Machine, Product
 from .reader import Needs, Reader
 
@@ -35,6 +36,8 @@ from .reader import Needs, Reader
 LONG_OPERATION = 60.0
 #: Seconds that an unknown outcome is watched for before it is called a failure.
 SETTLE = 60.0
+#: Seconds that a service which is stopping is waited for before it is read.
+STOPPING = 30.0
 
 SOFTWARE_PROTECTION = "sppsvc"
 
@@ -64,12 +67,23 @@ class Session:
         self._reader = reader
         self._sleep = sleep
         self._clock = clock
-        self.machine: Machine = reader.read(needs)
+        self.machine: Machine = self._read()
 
     def read_again(self) -> Machine:
         """Read everything anew; ``machine`` is what the machine says now."""
-        self.machine = self._reader.read(self.needs)
+        self.machine = self._read()
         return self.machine
+
+    def _read(self) -> Machine:
+        """A pass. A service that stops just now (somebody restarts it) is waited for, for a bounded time."""
+        end = self._clock() + STOPPING
+        while True:
+            try:
+                return self._reader.read(self.needs)
+            except CimFault as fault:
+                if fault.hresult != SL_E_SERVICE_STOPPING or self._clock() > end:
+                    raise
+            self._sleep(2.0)
 
     def read_licences(self) -> Machine:
         """Read anew only what a licensing call changes, the service and the keyed products: two requests, not twenty.

@@ -10,7 +10,10 @@ A client's settings are set by methods and hold at once.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import ipaddress
+import re
 import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue, ValueType
@@ -115,6 +118,8 @@ class ClientSetting:
     #: From what Windows shows, from what the user wrote, and to the method's argument.
     decode: t.Callable[[t.Any], t.Any] = str
     normalise: t.Callable[[t.Any], t.Any] = lambda value: value
+    #: What is wrong with a value, or an empty text.
+    problem: t.Callable[[t.Any], str] = lambda value: ""
     encode: t.Callable[[t.Any], t.Any] = lambda value: value
     minimum: int | None = None
     maximum: int | None = None
@@ -130,6 +135,26 @@ def _name(value: t.Any) -> str:
     return str(value or "").strip().strip(".").lower()
 
 
+_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})(\.[A-Za-z0-9_][A-Za-z0-9_-]{0,62})*\.?")
+
+
+def _server_problem(value: str) -> str:
+    """A name or an address: Windows takes anything here, and fails only when it activates."""
+    text = value.strip()
+    if not text or (_HOST_NAME.fullmatch(text) and len(text) <= 254):
+        return ""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+        return ""
+    port = " (the port has an option of its own)" if re.search(r":\d+$", text) else ""
+    return f"it accepts a host name or an address{port}"
+
+
+def _domain_problem(value: str) -> str:
+    text = value.strip()
+    return "" if not text or (_HOST_NAME.fullmatch(text) and len(text) <= 254) else "it accepts a DNS domain"
+
+
 def _activation_type(value: t.Any) -> str:
     allowed = activation_type_enabled(int(value or 0) & 0xFFFFFFFF)
     return allowed.value if allowed else str(value)
@@ -141,6 +166,7 @@ CLIENT_SETTINGS = (
         property="KeyManagementServiceMachine",
         method="SetKeyManagementServiceMachine",
         argument="MachineName",
+        problem=_server_problem,
         clear="ClearKeyManagementServiceMachine",
         per_product="optional",
         decode=_name,
@@ -164,6 +190,7 @@ CLIENT_SETTINGS = (
         property="KeyManagementServiceLookupDomain",
         method="SetKeyManagementServiceLookupDomain",
         argument="LookupDomain",
+        problem=_domain_problem,
         clear="ClearKeyManagementServiceLookupDomain",
         per_product="optional",
         decode=_name,

@@ -95,10 +95,15 @@ class ServiceControl:
             if wanted == "Running" and state == "Stopped":
                 return  # started, found nothing to do and stopped itself: sppsvc does so when idle
             if self._clock() > end:
+                again = (
+                    ". Something has started it again meanwhile: another run, or a licensing tool"
+                    if (wanted == "Stopped" and state == "Running")
+                    else ""
+                )
                 raise OperationFailed(
                     f"{verb} the service {self._name}",
                     None,
-                    f"it is still in the state '{state}' after {self._deadline:.0f} s",
+                    f"it is in the state '{state}' after {self._deadline:.0f} s{again}",
                 )
             self._sleep(pause)
             pause = min(pause * 2, 2.0)

@@ -109,7 +109,7 @@ def run(
 ) -> t.Iterator[Run]:
     """All examples in one playbook, each plugin's in a play of its own."""
     with LabProcess(FLEET) as lab:
-        address, _, port = str(lab.dns).partition(":")
+        address, _colon, port = str(lab.dns).partition(":")
         for zone in FLEET["dns"]["zones"]:
             lab.call("dns_add", zone=zone, name="ns", data=address, type="A")
         lab.call("activate", machine=[f"pc{number:02d}.corp.example.com" for number in range(2, 6)])

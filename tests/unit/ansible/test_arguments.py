@@ -15,6 +15,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments im
     Arguments,
     InvalidArguments,
     confirmation_id,
+    given,
     host_and_port,
     product_key,
 )
@@ -125,3 +126,23 @@ def test_a_host_with_or_without_a_port(text: str | None, wanted: tuple[str, int]
 def test_what_is_no_host_is_refused(text: str) -> None:
     with pytest.raises(InvalidArguments, match="activate_against"):
         host_and_port("activate_against", text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"server": "kms1.example.com:1688"},
+        {"server": "kms 1"},
+        {"server": "-kms1"},
+        {"lookup_domain": "bad..domain"},
+        {"lookup_domain": "{{ domain }}"},
+    ],
+)
+def test_a_name_that_can_be_none_is_refused(arguments: dict[str, str]) -> None:
+    with pytest.raises(InvalidArguments, match=next(iter(arguments))):
+        given(arguments, CLIENT_SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["", "kms1", "KMS1.example.com.", "192.0.2.1", "2001:db8::1", "[2001:db8::1]"])
+def test_a_name_or_an_address_is_accepted(name: str) -> None:
+    assert given({"server": name}, CLIENT_SETTINGS) == {"server": name}

@@ -35,8 +35,8 @@ class Transport(HttpTransport):
     refused = (Refused,)
     http_error = (HttpError,)
 
-    def __init__(self, error: Exception) -> None:
-        super().__init__("http://machine.example.com:5985/wsman", encrypted=True)
+    def __init__(self, error: Exception, **options: t.Any) -> None:
+        super().__init__("http://machine.example.com:5985/wsman", encrypted=True, **options)
         self.error = error
 
     def _post(self, envelope: bytes, timeout: float) -> bytes:
@@ -105,20 +105,22 @@ def test_a_missing_ticket_is_told_as_one_and_not_tried_again() -> None:
     assert isinstance(told, AuthenticationError) and "klist" in str(told)
 
 
-def test_the_cause_is_the_errors_own_and_not_an_earlier_one() -> None:
+def _with_a_context() -> Exception:
+    """An error that came up while another was handled: it has that for its context."""
     try:
         try:
             raise OSError("the connection before was closed")
         except OSError:
-            raise _no_route() from None  # its context still is the first
+            raise _no_route() from None
     except requests.exceptions.ConnectionError as error:
-        told = send(error)
+        return error
+
+
+def test_the_cause_is_the_errors_own_and_not_an_earlier_one() -> None:
+    told = send(_with_a_context())
     assert "refused" in str(told) and "before" not in str(told)
 
 
-def test_a_longer_time_out_of_the_connection_is_kept() -> None:
-    class Slow(Transport):
-        def __init__(self, seconds: float) -> None:
-            HttpTransport.__init__(self, "http://x/wsman", encrypted=True, operation_timeout=seconds)
-
-    assert (Slow(55).operation_timeout, Slow(5).operation_timeout) == (55, 20)
+@pytest.mark.parametrize(("given", "kept"), [(55, 55), (5, 20)])
+def test_a_longer_time_out_of_the_connection_is_kept(given: float, kept: float) -> None:
+    assert Transport(Refused(), operation_timeout=given).operation_timeout == kept

@@ -64,6 +64,7 @@ def test_a_machine_is_not_two_hosts_nor_host_and_client() -> None:
     assert len(clashes(hosts, [])) == 1
     assert len(clashes(hosts[:1], ["x"])) == 1
     assert clashes(hosts[:1], ["y"]) == []
+    assert "z" in clashes([], ["y", "z"], ["x", "z"])[0]
 
 
 def test_hosts_that_share_the_clients_are_told() -> None:
@@ -91,6 +92,14 @@ def test_hosts_that_share_the_clients_are_told() -> None:
         ("kms_client", {"kms_client_port": 65536}, "0 to 65535"),
         ("kms_client", {"kms_client_replace": ["avma", "pirate"]}, "pirate"),
         ("kms_client", {"kms_client_activate": "perhaps"}, "kms_client_activate"),
+        ("kms_host", {"kms_host_nameservers": ["192.0.2.1:dns"]}, "kms_host_nameservers"),
+        ("kms_host", {"kms_approved_hosts": ["*"]}, "kms_approved_hosts"),
+        ("kms_verify", {"kms_verify_timeout": "abc"}, "kms_verify_timeout"),
+        ("kms_verify", {"kms_verify_timeout": 0}, "0.1 to 60"),
+        ("kms_verify", {"kms_verify_event_hours": 99999}, "1 to 8760"),
+        ("kms_verify", {"kms_verify_event_codes": [4624]}, "4624"),
+        ("kms_verify", {"kms_verify_nameservers": "192.0.2.1, two words"}, "two words"),
+        ("kms_verify", {"kms_verify_fail": "perhaps"}, "kms_verify_fail"),
     ],
 )
 def test_bad_input_is_told_with_its_variable_and_without_the_key(
@@ -114,6 +123,15 @@ def test_bad_input_is_told_with_its_variable_and_without_the_key(
         ("kms_host", {"kms_host_publish": [], "kms_host_fqdn": "kms1.corp.example.com"}),
         ("kms_client", {"kms_client_product_key": "keep", "kms_client_port": 0, "kms_client_server": ""}),
         ("kms_client", {"kms_client_product_key": "client_setup", "other_variable": 1}),
+        ("kms_verify", {}),
+        (
+            "kms_verify",
+            {
+                "kms_verify_timeout": "0.5",
+                "kms_verify_nameservers": "192.0.2.1,[2001:db8::1]:53",
+                "kms_verify_fleet": 1,
+            },
+        ),
     ],
 )
 def test_good_input_is_let_pass(role: str, variables: dict[str, t.Any]) -> None:
@@ -128,7 +146,7 @@ def test_a_misspelled_variable_is_told() -> None:
 
 
 def test_a_secret_of_the_wrong_type_is_not_repeated() -> None:
-    problems, _ = role_problems("kms_host", {"one": {"kms_host_product_key": {"key": SECRET}}})
+    problems, _doubtful = role_problems("kms_host", {"one": {"kms_host_product_key": {"key": SECRET}}})
     assert SECRET not in str(problems)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import Machine, Product
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import SETTLE, Session
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import SETTLE, STOPPING, Session
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import OperatingSystem
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import (
     AuthenticationError,
@@ -134,3 +134,17 @@ def test_what_a_licensing_call_does_not_change_is_not_read_again() -> None:
     assert is_done(one.read_licences()) and is_done(one.machine)
     assert asked == ["all", "service", "products"]
     assert one.machine.operating_system is NOT_YET.operating_system
+
+
+def test_a_service_that_stops_just_now_is_waited_for() -> None:
+    """Somebody else restarts it."""
+    stopping = CimFault(0xC004F075)
+    waiting, slept = session(Reader(stopping, stopping, DONE))
+    assert waiting.read_again() is DONE and len(slept) == 2
+
+
+def test_a_service_that_never_stops_stopping_is_told() -> None:
+    waiting, slept = session(Reader(CimFault(0xC004F075)))
+    with pytest.raises(CimFault):
+        waiting.read_again()
+    assert STOPPING < sum(slept) < STOPPING + 5
