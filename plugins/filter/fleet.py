@@ -64,17 +64,23 @@ def _part(result: Any, name: str) -> Mapping[str, Any]:
 
 
 @fleet_filter
-def input_check(hostvars: Mapping[str, Any], hosts: Sequence[str], clients: Sequence[str]) -> dict[str, list[str]]:
-    """Return what is wrong with the input of hosts and clients, and what is worth saying."""
+def input_check(
+    hostvars: Mapping[str, Any], hosts: Sequence[str], clients: Sequence[str], fleet: Iterable[str] = ()
+) -> dict[str, list[str]]:
+    """Return what is wrong with the input of hosts and clients, and what is worth saying.
+
+    ``fleet`` are all KMS hosts, those included that the run leaves out: none of them may be among the clients.
+    """
     found: list[str] = []
     notes: list[str] = []
-    for role, names in (("kms_host", hosts), ("kms_client", clients)):
-        wrong, doubtful = role_problems(role, {name: hostvars[name] for name in names})
+    machines = {name: hostvars[name] for name in (*hosts, *clients)}  # worked out anew at each call
+    for role, names in (("kms_host", hosts), ("kms_client", clients), ("kms_verify", machines)):
+        wrong, doubtful = role_problems(role, {name: machines[name] for name in names})
         found += wrong
         notes += doubtful
     if not found:
         declared = [_declared(hostvars, name) for name in hosts]
-        found += problems.clashes(declared, clients)
+        found += problems.clashes(declared, clients, fleet)
         notes += problems.notes(declared)
     return {"problems": found, "notes": notes}
 

@@ -5,10 +5,7 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Callable, Mapping, Sequence
-
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import domain_of_term
-from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
+from collections.abc import Mapping, Sequence
 
 from .role_input import role_problems
 
@@ -24,12 +21,6 @@ SHARED = (
     "kms_dns_gss_tsig",
     "kms_dns_gss_principal",
 )
-
-#: Inputs that are lists of names, and what refuses one of them.
-_NAMES: Mapping[str, Callable[[str], object]] = {
-    "kms_approved_hosts": lambda name: ApprovedHosts.of([name]),
-    "kms_domains": domain_of_term,
-}
 
 Machines = Mapping[str, Mapping[str, t.Any]]
 
@@ -52,18 +43,7 @@ def fleet_problems(hostvars: Machines, name: str, hosts: Sequence[str], roles: S
 
 
 def _unfit(own: Mapping[str, t.Any], hostvars: Machines) -> list[str]:
-    """What does not fit together, or is no name of a host or domain."""
-    problems = []
-    for option, check in _NAMES.items():
-        for value in as_list(own.get(option)):
-            try:
-                check(value)
-            except ValueError as error:
-                problems.append(f"{option}: {error}")
-    return problems + _unfit_dns(own, hostvars)
-
-
-def _unfit_dns(own: Mapping[str, t.Any], hostvars: Machines) -> list[str]:
+    """What does not fit together."""
     via, server = own.get("kms_dns_via") or "none", own.get("kms_dns_server")
     problems = []
     if via != "none" and not server:

@@ -9,16 +9,19 @@ import collections.abc as c
 from .declared import DeclaredHost
 
 
-def clashes(hosts: c.Sequence[DeclaredHost], clients: c.Collection[str]) -> list[str]:
-    """Return what cannot be: one machine twice, as two hosts or as host and client."""
+def clashes(hosts: c.Sequence[DeclaredHost], clients: c.Collection[str], fleet: c.Iterable[str] = ()) -> list[str]:
+    """Return what cannot be: one machine twice, as two hosts or as host and client.
+
+    ``fleet`` are the names of further hosts, which the run is not about.
+    """
     owners: dict[str, list[str]] = {}
     for host in hosts:
         if host.fqdn:
             owners.setdefault(host.fqdn, []).append(host.name)
     problems = [f"{', '.join(names)}: are all {fqdn}" for fqdn, names in owners.items() if len(names) > 1]
-    both = [host.name for host in hosts if host.name in set(clients)]
+    both = {*(host.name for host in hosts), *fleet} & set(clients)
     if both:
-        problems.append(f"{', '.join(both)}: both KMS host and client; take them out of kms_clients_pattern")
+        problems.append(f"{', '.join(sorted(both))}: both KMS host and client; take them out of kms_clients_pattern")
     return problems
 
 

@@ -166,6 +166,9 @@ def test_a_limit_to_a_client_is_verified_alone(story: Story, lab: LabProcess, an
         (SITE, ("-e", "kms_client_activation_type=magic")),
         (CONFIGURE, ("-e", "kms_client_server={{ nothing }}")),
         (SITE, ("-e", "kms_clients_pattern=all")),
+        (CONFIGURE, ("-e", "kms_clients_pattern=all")),
+        (SITE, ("-e", "kms_verify_timeout=abc")),
+        (DEPLOY, ("-e", "kms_host_nameservers=192.0.2.1:dns")),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_machine_is_touched(
@@ -175,6 +178,14 @@ def test_what_cannot_be_is_refused_before_any_machine_is_touched(
     run = ansible.playbook(playbook, lab.inventory_path, *arguments)
     assert run.returncode != 0
     assert lab.totals()["requests"] == 0
+
+
+def test_the_hosts_are_no_clients_whatever_their_group_is_called(
+    story: Story, lab: LabProcess, ansible: Ansible
+) -> None:
+    arguments = ("-e", f"kms_hosts_pattern=kms_hosts:pc01.{CORP}", "--limit", f"pc01.{CORP},srv.{CORP}")
+    run = ansible.playbook(CONFIGURE, lab.inventory_path, *arguments).assert_ok()
+    assert [host for host, _result in of(run, BE_A_CLIENT)] == [f"srv.{CORP}"]
 
 
 def test_bad_days(story: Story, lab: LabProcess, ansible: Ansible) -> None:
