@@ -188,6 +188,17 @@ def test_the_hosts_are_no_clients_whatever_their_group_is_called(
     assert [host for host, _result in of(run, BE_A_CLIENT)] == [f"srv.{CORP}"]
 
 
+def test_a_port_that_is_not_given_stays_and_is_what_dns_is_held_against(
+    story: Story, lab: LabProcess, ansible: Ansible
+) -> None:
+    deploy = (DEPLOY, lab.inventory_path, "--limit", KMS2, *SOON)
+    ansible.playbook(*deploy, "-e", "kms_host_listening_port=1689").assert_ok()
+    run = ansible.playbook(*deploy).assert_ok()
+    assert run.result(KMS2, BE_A_HOST)["changes"] == []
+    assert any(line.endswith(f"20 100 1689 {KMS2}.") for line in lab.call("dns"))
+    ansible.playbook(*deploy, "-e", "kms_host_listening_port=1688").assert_ok()
+
+
 def test_bad_days(story: Story, lab: LabProcess, ansible: Ansible) -> None:
     """Many things at once, each of which must be told."""
     lab.call("dns_add", zone=CORP, name="_vlmcs._tcp", data=f"0 0 1688 web07.{CORP}.")
