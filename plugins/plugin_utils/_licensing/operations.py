@@ -216,7 +216,7 @@ class Activate:
 
     def perform(self, session: Session) -> None:
         # Activations of a host key or MAK are few: whoever was faster since the plan was made has spent one already.
-        product = self.target.require(session.read_again())
+        product = self.target.require(session.read_licences())
         if product.is_licensed and not self.force:
             return
         target = Target(self.target.application, product.id)

@@ -32,6 +32,8 @@ from .codes import SL_E_SERVICE_STOPPING
 from .machine import Machine, Product
 from .reader import Needs, Reader
 
+_T = t.TypeVar("_T")
+
 #: Seconds for the calls that talk to an activation server or to a KMS host (WinRM's own default maximum).
 LONG_OPERATION = 60.0
 #: Seconds that an unknown outcome is watched for before it is called a failure.
@@ -74,25 +76,29 @@ class Session:
         self.machine = self._read()
         return self.machine
 
-    def _read(self) -> Machine:
-        """A pass. A service that stops just now (somebody restarts it) is waited for, for a bounded time."""
-        end = self._clock() + STOPPING
-        while True:
-            try:
-                return self._reader.read(self.needs)
-            except CimFault as fault:
-                if fault.hresult != SL_E_SERVICE_STOPPING or self._clock() > end:
-                    raise
-            self._sleep(2.0)
-
     def read_licences(self) -> Machine:
         """Read anew only what a licensing call changes, the service and the keyed products: two requests, not twenty.
 
         All else stays as it was read last; what proves a run is ``read_again``.
         """
-        service, products = self._reader.service(self.machine.operating_system), self._reader.products()
+        system = self.machine.operating_system
+        service, products = self._patiently(lambda: (self._reader.service(system), self._reader.products()))
         self.machine = dataclasses.replace(self.machine, service=service, products=products)
         return self.machine
+
+    def _read(self) -> Machine:
+        return self._patiently(lambda: self._reader.read(self.needs))
+
+    def _patiently(self, read: t.Callable[[], _T]) -> _T:
+        """Read; a service that stops just now (somebody restarts it) is waited for, for a bounded time."""
+        end = self._clock() + STOPPING
+        while True:
+            try:
+                return read()
+            except CimFault as fault:
+                if fault.hresult != SL_E_SERVICE_STOPPING or self._clock() > end:
+                    raise
+            self._sleep(2.0)
 
     def recent_events(self, codes: t.Sequence[int], hours: float) -> tuple[Event, ...]:
         """The machine's events of these codes, so many hours back, oldest first."""
