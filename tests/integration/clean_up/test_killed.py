@@ -90,7 +90,7 @@ def test_whenever_it_dies_the_next_run_ends_in_the_same_healed_state(ansible: An
             assert [row["license_status"] for row in state["licences"]] == [1], name
             assert "DnsDomainPublishList" not in str(state["registry"])
             assert "KeyManagementServiceVersion" not in str(state["registry"])
-            assert not any(rule["enabled"] for rule in state["firewall"]), name
+            assert not any(rule["enabled"] == 1 for rule in state["firewall"]), name
         lab.reset_stats()
         again = run_playbook(ansible, lab, CLEAN_UP).assert_ok()
         assert writes(lab) == []
