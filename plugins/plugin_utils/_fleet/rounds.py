@@ -11,7 +11,8 @@ import typing as t
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.codes import SL_E_VL_NOT_ENOUGH_COUNT, describe
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import BELOW_THRESHOLD
 
-#: So many machines a host must have counted before it answers a client, and a server (Microsoft: KMS activation planning).
+#: So many machines a host must have counted before it answers a client, and a server (Microsoft, "KMS activation
+#: planning").
 CLIENT_THRESHOLD = 25
 SERVER_THRESHOLD = 5
 
