@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The whole way out, with a rogue that cannot be reached: its domain stays steered until the next run gets to it."""
+
+from __future__ import annotations
+
+from integration.clean_up.rogue_fleet import BRANCH, CLEAN_UP, CORP, HEALED, KMS1, KMS2, fleet, records, run, shown
+from integration.kit import Ansible, writes
+
+from lab.client import LabProcess
+
+SICK = f"web01.{CORP}"
+
+
+def test_a_domain_with_a_sick_rogue_stays_steered_and_is_said_to_be(ansible: Ansible) -> None:
+    with LabProcess(fleet(rogues=3)) as lab:
+        before = records(lab)
+        run(ansible, lab, CLEAN_UP, "--check", "--diff").assert_ok()
+        assert (writes(lab), records(lab)) == ([], before)
+
+        lab.stop_machine(SICK)
+        done = run(ansible, lab, CLEAN_UP)
+        lab.call("settle")
+        assert records(lab) == {
+            (CORP, SICK, "0", "0"),
+            (CORP, KMS1, "0", "65535"),
+            *(value for value in HEALED if value[:2] != (CORP, KMS1)),
+        }
+        assert (BRANCH, KMS2, "20", "100") in records(lab)
+        assert SICK in str(done.custom["kms_convert"]["left_out"])
+        assert f"stays steered: {SICK}" in str(shown(done, "Show the plan"))
+
+        lab.start_machine(SICK)
+        run(ansible, lab, CLEAN_UP).assert_ok()
+        lab.call("settle")
+        assert records(lab) == HEALED
