@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 import typing as t
 from collections.abc import Callable, Collection, Mapping
 
@@ -21,15 +23,20 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys impor
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import KEEP
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_key import CLIENT_SETUP
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import SRV_NUMBER_MAX
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import CLIENT_SETTINGS, HOST_SETTINGS
+
+from .fleet_filter import plain
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ROLES = os.path.join(os.path.dirname(__file__), "..", "..", "..", "roles")
 
-#: What a spec cannot say: the lowest and the highest of a number. Priorities and weights are checked by ``declare``.
+#: What a spec cannot say: the lowest and the highest of a number.
 RANGES = {
     **{f"kms_host_{row.option}": (row.minimum, row.maximum) for row in HOST_SETTINGS if row.maximum is not None},
     **{f"kms_client_{row.option}": (row.minimum, row.maximum) for row in CLIENT_SETTINGS if row.maximum is not None},
+    "kms_host_srv_priority": (0, SRV_NUMBER_MAX),
+    "kms_host_srv_weight": (0, SRV_NUMBER_MAX),
     "kms_host_verify_retries": (0, 10_000),
     "kms_host_verify_delay": (0, 3_600),
     "kms_verify_timeout": (0.1, 60),
@@ -54,7 +61,32 @@ NAMES: Mapping[str, Callable[[str], object]] = {
 #: The entry points whose variables users set. What is required of them is given by the playbooks.
 ENTRY_POINTS = {"kms_verify": ("main", "read")}
 
+#: The types of argument specs in words that do not need Python to be understood.
+TYPES: Mapping[str, str] = {
+    "bool": "true or false",
+    "dict": "a mapping",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "path": "a path",
+    "str": "text",
+}
+
 Machines = Mapping[str, Mapping[str, t.Any]]
+
+
+def default_of(name: str) -> t.Any:
+    """Return the default that a role's spec gives a variable; the role is the beginning of its name.
+
+    Raises ValueError for a variable that is none of a role, or has no fixed default.
+    """
+    role = "_".join(name.split("_")[:2])
+    if not os.path.isdir(os.path.join(_ROLES, role)):
+        raise ValueError(f"{name} is no variable of a role")
+    option = _spec_of(role)[0].get(name, {})
+    if "default" not in option:
+        raise ValueError(f"{name} has no default in the role {role}")
+    return option["default"]
 
 
 def role_problems(role: str, machines: Machines) -> tuple[list[str], list[str]]:
@@ -97,17 +129,18 @@ def _problems(
     problems = []
     for option, argument in spec.items():
         try:
-            if option in variables:
-                provided[option] = _filled_in(variables[option])
+            value = _filled_in(variables.get(option))
+            if value is not None:  # null is what is not given
+                provided[option] = value
         except Exception as error:  # a template that cannot be filled in
             why = "" if argument.get("no_log") else f": {error}"
             problems.append(f"{option} cannot be worked out{why}")
     problems += _invalid(spec, validator, provided)
+    problems += [text for option, value in provided.items() if (text := _out_of_range(option, value))]
     if role == "kms_host" and not problems:
         problems += [*_undeclarable(name, provided), *_unwritable(provided)]
-    problems += [text for option, value in provided.items() if (text := _out_of_range(option, value))]
     problems += [text for option, check in NAMES.items() for text in _refused(option, check, provided.get(option))]
-    return problems + _key_problems(provided)
+    return list(dict.fromkeys(problems + _key_problems(provided)))
 
 
 def _unwritable(provided: Mapping[str, t.Any]) -> list[str]:
@@ -120,7 +153,7 @@ def _unwritable(provided: Mapping[str, t.Any]) -> list[str]:
 def _undeclarable(name: str, provided: Mapping[str, t.Any]) -> list[str]:
     try:
         host = declare(name, provided)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         return [str(error)]
     if provided.get("kms_host_firewall") in (None, "") or not boolean(provided["kms_host_firewall"], strict=False):
         return []
@@ -148,11 +181,30 @@ def _filled_in(value: t.Any) -> t.Any:
 def _invalid(spec: Mapping[str, t.Any], validator: ArgumentSpecValidator, provided: dict[str, t.Any]) -> list[str]:
     """What the spec refuses. A message about a secret could repeat it, so it says only that."""
     messages: list[str] = validator.validate(provided).error_messages
-    secrets = [option for option, argument in spec.items() if argument.get("no_log")]
-    hidden = {option for option in secrets for text in messages if option in text}
-    return [text for text in messages if not any(option in text for option in hidden)] + [
-        f"{option} is not of the type that it must have" for option in sorted(hidden)
-    ]
+    secrets = {option for option, argument in spec.items() if argument.get("no_log")}
+    problems = []
+    for option, value in provided.items():
+        own = [text for text in messages if re.search(rf"\b{option}\b", text)]
+        if own and option in secrets:
+            problems.append(f"{option} is not of the type that it must have")
+        elif any("unable to convert" in text for text in own):
+            problems.append(f"{option} is to be {_kind(spec[option])}, not {_shown(value)}")
+        elif isinstance(value, list) and None in value:
+            problems.append(f"{option} has an entry that is empty (null)")
+        else:
+            problems += own
+    return problems
+
+
+def _kind(argument: Mapping[str, t.Any]) -> str:
+    """The type of an argument in words."""
+    elements = TYPES.get(argument.get("elements", ""), "")
+    return TYPES.get(argument.get("type", "str"), "something else") + (f", each entry {elements}" if elements else "")
+
+
+def _shown(value: t.Any) -> str:
+    """A value as a user would write it. Plain text first: Ansible tags its own, which no JSON takes."""
+    return json.dumps(plain(value), default=str)
 
 
 def _out_of_range(option: str, value: t.Any) -> str:
@@ -160,7 +212,7 @@ def _out_of_range(option: str, value: t.Any) -> str:
     try:
         number = float(value)
     except (TypeError, ValueError):
-        return ""  # the spec has said so, or the variable is null and so not given
+        return ""  # the spec has said so
     if lowest is None or highest is None or lowest <= number <= highest:
         return ""
     return f"{option}: {value} is out of range, it accepts {lowest} to {highest}"
@@ -169,7 +221,7 @@ def _out_of_range(option: str, value: t.Any) -> str:
 def _refused(option: str, check: Callable[[str], object], value: t.Any) -> list[str]:
     """What refuses the names of a list; a value that is no list was refused by the spec."""
     problems = []
-    for name in as_list(value) if value is None or isinstance(value, (str, list, tuple)) else ():
+    for name in as_list(value) if isinstance(value, (str, list, tuple)) else ():
         try:
             check(name)
         except ValueError as error:

@@ -18,6 +18,9 @@ RANKS: c.Mapping[str, int] = {"primary": 10, "secondary": 20, "tertiary": 30}
 DEFAULT_RANK = "primary"
 DEFAULT_WEIGHT = 100
 
+#: What an entry of a publish list may have.
+_PARTS = frozenset(("domain", "priority", "weight"))
+
 #: The variables of the role kms_host from which a declaration is made.
 VARIABLES = (
     "kms_host_publish",
@@ -95,9 +98,10 @@ def declare(
     ``machine_fqdn`` and ``machine_port`` are what the machine itself says of its name ("": it has none) and of its
     listening port; None stands for a machine that was not read.
 
-    ``kms_host_publish`` stands as a whole. Otherwise each of ``kms_host_domains``, and the host's home domain, is
+    ``kms_host_publish`` stands as a whole, its entries as mappings or as text. Otherwise each of
+    ``kms_host_domains``, and the host's home domain, is
     published with the priority of its rank: Microsoft's texts disagree on whether a publish list implies the home
-    domain, so it is named. Raises ValueError for what cannot be.
+    domain, so it is named. Raises ValueError for what cannot be, with the name of the variable.
     """
     given = {key: variables[key] for key in VARIABLES if variables.get(key) not in (None, "")}
     rank = str(given.get("kms_host_rank", DEFAULT_RANK))
@@ -122,7 +126,10 @@ def host_fqdn(name: str, given: t.Any = None, machine_fqdn: t.Any = None) -> str
     given name that is none.
     """
     if given:
-        return _full_name(str(given))
+        try:
+            return _full_name(str(given))
+        except ValueError as error:
+            raise ValueError(f"kms_host_fqdn: {error}") from None
     try:
         return _full_name(str(name if machine_fqdn is None else machine_fqdn))
     except ValueError:
@@ -142,16 +149,41 @@ def _full_name(text: str) -> str:
 
 def _publish(given: c.Mapping[str, t.Any], rank: str, home: str) -> tuple[PublishEntry, ...]:
     if "kms_host_publish" in given:
-        return normalise(given["kms_host_publish"])
+        return _entries("kms_host_publish", _written(given["kms_host_publish"]))
     priority = given.get("kms_host_srv_priority", RANKS[rank])
     weight = given.get("kms_host_srv_weight", DEFAULT_WEIGHT)
-    entries = normalise(
-        {"domain": domain, "priority": priority, "weight": weight}
-        for domain in _texts(given.get("kms_host_domains", ()))
+    entries = _entries(
+        "kms_host_domains",
+        [
+            {"domain": domain, "priority": priority, "weight": weight}
+            for domain in _texts(given.get("kms_host_domains", ()))
+        ],
     )
     if not home or home in {entry.domain for entry in entries}:
         return entries
     return (*entries, *normalise([{"domain": home, "priority": priority, "weight": weight}]))
+
+
+def _written(publish: t.Any) -> list[t.Any]:
+    """A publish list as a user writes it; one entry alone is a list, too."""
+    entries = [publish] if isinstance(publish, (str, c.Mapping)) else publish
+    if not isinstance(entries, c.Sequence):
+        raise ValueError(
+            "kms_host_publish: a list of entries is expected, each text (domain, priority, weight) or a mapping"
+        )
+    for entry in entries:
+        unknown = sorted(map(str, set(entry) - _PARTS)) if isinstance(entry, c.Mapping) else []
+        if unknown:
+            raise ValueError(f"kms_host_publish: an entry has domain, priority and weight, but no {', '.join(unknown)}")
+    return list(entries)
+
+
+def _entries(variable: str, entries: c.Iterable[t.Any]) -> tuple[PublishEntry, ...]:
+    """The entries in one form; what is wrong with them is said with the name of their variable."""
+    try:
+        return normalise(entries)
+    except ValueError as error:
+        raise ValueError(f"{variable}: {error}") from None
 
 
 def _texts(values: t.Any) -> tuple[str, ...]:

@@ -42,6 +42,12 @@ def test_a_list_given_as_a_whole_stands_as_it_is() -> None:
     assert published(declare("kms1", variables, KMS1)) == {"a.example.com": (5, 1)}
 
 
+@pytest.mark.parametrize("text", ["a.example.com, 5, 1", "A.example.com.,5,1"])
+def test_a_list_may_be_text_as_it_is_shown(text: str) -> None:
+    for given in (text, [text]):
+        assert published(declare("kms1", {"kms_host_publish": given}, KMS1)) == {"a.example.com": (5, 1)}
+
+
 def test_without_a_list_windows_publishes_in_the_home_domain_with_zeros() -> None:
     host = declare("kms1", {"kms_host_publish": []}, KMS1)
     assert host.publish == ()

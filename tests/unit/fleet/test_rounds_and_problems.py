@@ -10,7 +10,7 @@ import typing as t
 import pytest
 import yaml
 
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import role_problems
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import default_of, role_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import declared
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.problems import clashes, notes
@@ -80,7 +80,27 @@ def test_hosts_that_share_the_clients_are_told() -> None:
     [
         ("kms_host", {"kms_host_rank": "first"}, "kms_host_rank"),
         ("kms_host", {"kms_host_srv_priority": "ten"}, "kms_host_srv_priority"),
-        ("kms_host", {"kms_host_srv_priority": 70000, "kms_host_domains": ["a.example.com"]}, "70000"),
+        (
+            "kms_host",
+            {"kms_host_srv_priority": 70000, "kms_host_domains": ["a.example.com"]},
+            "kms_host_srv_priority: 70000",
+        ),
+        (
+            "kms_host",
+            {"kms_host_srv_weight": 70000, "kms_host_domains": ["a.example.com"]},
+            "kms_host_srv_weight: 70000",
+        ),
+        ("kms_host", {"kms_host_publish": ["a.example.com, 10, 100000"]}, "kms_host_publish: weight '100000'"),
+        ("kms_host", {"kms_host_publish": [{"domain": "a.example.com", "weight": -1}]}, "kms_host_publish: weight"),
+        ("kms_host", {"kms_host_publish": ["a.example.com, 1, 2, 3"]}, "kms_host_publish: "),
+        ("kms_host", {"kms_host_publish": 5}, "kms_host_publish: "),
+        ("kms_host", {"kms_host_publish": [None]}, "kms_host_publish has an entry that is empty"),
+        ("kms_host", {"kms_host_domains": [None]}, "kms_host_domains has an entry that is empty"),
+        ("kms_host", {"kms_host_domains": ["two words"]}, "kms_host_domains: domain 'two words'"),
+        ("kms_host", {"kms_host_fqdn": "kms1"}, "kms_host_fqdn: "),
+        ("kms_host", {"kms_host_domains": {"a": 1}}, 'kms_host_domains is to be a list, each entry text, not {"a": 1}'),
+        ("kms_host", {"kms_host_srv_weight": []}, "kms_host_srv_weight is to be a whole number, not []"),
+        ("kms_client", {"kms_client_replace": {}}, "kms_client_replace is to be a list"),
         ("kms_host", {"kms_host_publish": [{"priority": 1}]}, "domain"),
         ("kms_host", {"kms_host_publish": [{"domain": "a.example.com", "prio": 1}]}, "prio"),
         ("kms_host", {"kms_host_domains": ["a.example.com", "A.example.com"]}, "more than once"),
@@ -109,6 +129,7 @@ def test_bad_input_is_told_with_its_variable_and_without_the_key(
     assert problem.startswith("one, two: ")
     assert word in problem
     assert SECRET not in problem
+    assert "class" not in problem
     assert doubtful == []
 
 
@@ -120,6 +141,9 @@ def test_bad_input_is_told_with_its_variable_and_without_the_key(
             "kms_host",
             {"kms_host_listening_port": "1689", "kms_host_firewall": "no", "kms_host_domains": "a.example.com"},
         ),
+        ("kms_host", {"kms_host_publish": ["a.example.com, 10, 100", {"domain": "b.example.com"}]}),
+        ("kms_host", {"kms_host_publish": "a.example.com, 10, 100"}),
+        ("kms_host", {"kms_host_publish": ""}),
         ("kms_host", {"kms_host_publish": [], "kms_host_fqdn": "kms1.corp.example.com"}),
         ("kms_client", {"kms_client_product_key": "keep", "kms_client_port": 0, "kms_client_server": ""}),
         ("kms_client", {"kms_client_product_key": "client_setup", "other_variable": 1}),
@@ -136,6 +160,25 @@ def test_bad_input_is_told_with_its_variable_and_without_the_key(
 )
 def test_good_input_is_let_pass(role: str, variables: dict[str, t.Any]) -> None:
     assert role_problems(role, {"one": variables}) == ([], [])
+
+
+@pytest.mark.parametrize("role", ["kms_host", "kms_client", "kms_verify", "kms_records", "kms_rogues", "kms_convert"])
+def test_null_is_what_is_not_given(role: str) -> None:
+    variables = {name: None for entry in specification(role).values() for name in entry["options"]}
+    assert role_problems(role, {"one": variables}) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("name", "default"), [("kms_verify_fail", True), ("kms_host_verify_delay", 15), ("kms_client_server", "")]
+)
+def test_a_default_is_found_by_the_name_of_its_variable(name: str, default: t.Any) -> None:
+    assert default_of(name) == default
+
+
+@pytest.mark.parametrize("name", ["kms_host_fqdn", "kms_host_nonsense", "other_thing_x"])
+def test_what_has_no_default_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        default_of(name)
 
 
 def test_a_misspelled_variable_is_told() -> None:
