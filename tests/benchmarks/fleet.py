@@ -43,6 +43,8 @@ _STEERED, _WORST_DECLARED = (0, 65535), 20
 _APPROVED = ("kms1.corp.example.com", "kms2.corp.example.com")
 #: Faults with which nothing can be done about a machine.
 _HOPELESS = ("dead", "wrong_password")
+#: Seconds after which a fleet that has not come up is called stuck.
+_START = 300.0
 #: What ansible-playbook ends with when nothing, or some assertion, has failed.
 _ENDS = (0, 2)
 
@@ -86,8 +88,10 @@ class Truth:
 def clean_up(lab: LabProcess, folder: pathlib.Path, forks: int) -> Outcome:
     """Run the playbook once; raises SystemExit with the end of its output if it did not come to its end."""
     log, lines = folder / "run.log", folder / "phases.jsonl"
+    lines.unlink(missing_ok=True)
     more = {
         "ANSIBLE_FORKS": str(forks),
+        "ANSIBLE_INVENTORY_ENABLED": "yaml",  # each plugin that tries reads the whole file
         "ANSIBLE_CALLBACK_PLUGINS": str(_CALLBACKS),
         "ANSIBLE_CALLBACKS_ENABLED": "phases",
         "PHASES_FILE": str(lines),
@@ -305,6 +309,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     parser.add_argument("--short", action="store_true", help=f"{_SHORT[0]} rogues among {sum(_SHORT) + 2} machines")
     parser.add_argument("--rogues", type=int, help=f"so many rogues ({_LONG[0]})")
     parser.add_argument("--clients", type=int, help=f"so many machines that are none ({_LONG[1]})")
+    parser.add_argument("--slow", type=float, default=0.5, help="seconds that a slow machine takes for an answer (0.5)")
     parser.add_argument("--forks", type=int, default=20, help="Ansible's forks (20)")
     parser.add_argument("--tasks", action="store_true", help="show the longest tasks as well")
     parser.add_argument("--keep", type=pathlib.Path, metavar="FOLDER", help="keep log and reports there")
@@ -314,6 +319,7 @@ def main(arguments: t.Sequence[str] | None = None) -> int:
     size = {
         "rogues": rogues if options.rogues is None else options.rogues,
         "clients": clients if options.clients is None else options.clients,
+        "slow_seconds": options.slow,
     }
     _raise_file_limit()
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
@@ -329,8 +335,8 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _run(folder: pathlib.Path, size: dict[str, int], options: argparse.Namespace) -> int:
-    with LabProcess(FLEET, size) as lab:
+def _run(folder: pathlib.Path, size: dict[str, float], options: argparse.Namespace) -> int:
+    with LabProcess(FLEET, size, start_timeout=_START) as lab:
         before = _cpu_of(lab.pid)
         outcome = clean_up(lab, folder, options.forks)
         lab_cpu = _cpu_of(lab.pid) - before
