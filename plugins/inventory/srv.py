@@ -171,7 +171,7 @@ options:
       - name: kms_dns_authoritative
 notes:
   - "Each host has these variables. C(kms_srv): the records that name it, a list of C(domain), C(priority), C(weight),
-    C(port) and C(ttl). C(kms_domains): their domains. C(kms_approved): whether O(approved_hosts) names it.
+    C(port) and C(ttl). C(kms_srv_domains): their domains. C(kms_approved): whether O(approved_hosts) names it.
     C(kms_resolves): whether DNS has an address for it, null when no server would say."
   - "Who may write to a zone decides which names come out of it. A target that is no plain host name (letters, digits,
     hyphens, and underscores inside a label, with at least two labels) is told in a warning and left out. Values from
@@ -388,7 +388,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             "kms_srv": [
                 {key: value for key, value in record.as_dict().items() if key != "target"} for record in records
             ],
-            "kms_domains": domains,
+            "kms_srv_domains": domains,
             "kms_approved": approved,
             "kms_resolves": resolves,
         }

@@ -188,6 +188,9 @@ _RCODE_OUTCOMES = {"NXDOMAIN": Outcome.NXDOMAIN, "SERVFAIL": Outcome.SERVFAIL, "
 def _classify(message: Message, server: Nameserver) -> Reply:
     """Turn a well-formed answer into a reply. Raises DNSException for one that contradicts itself."""
     rcode = message.rcode()
+    if message.flags & dns.flags.TC:
+        # Only TCP's answers come here with it: a message ends at 64 kB, and what is missing must not be taken for gone.
+        return Reply(Outcome.MALFORMED, server, message, detail="the answer is larger than a DNS message may be")
     if rcode != dns.rcode.NOERROR:
         code = dns.rcode.to_text(rcode)
         outcome = _RCODE_OUTCOMES.get(code, Outcome.ERROR_CODE)

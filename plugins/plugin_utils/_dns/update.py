@@ -160,7 +160,7 @@ class Updater:
             try:
                 self._send(found, edit)
             except DnsFailure as failure:
-                if failure.code not in _CONFLICTS:
+                if not (failure.is_proven and failure.code in _CONFLICTS):
                     return self._settle(found, edit, failure)
                 self._pause(random.uniform(0, min(_MAX_PAUSE, 0.02 * (attempt + 1))))
                 found = read(self._server, found.domain)

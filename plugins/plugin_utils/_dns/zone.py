@@ -94,6 +94,9 @@ class ZoneServer:
         rcode = answer.rcode()
         if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             raise QuestionFailure(dns.rcode.to_text(rcode), f"asked for {text_of(name)}", is_proven=True)
+        if answer.flags & dns.flags.TC:
+            # A message ends at 64 kB, some 1,300 SRV values: what is missing must not be taken for gone.
+            raise DnsFailure("TRUNCATED", f"asked for {text_of(name)}", is_proven=True)
         if not answer.flags & dns.flags.AA:
             raise DnsFailure(NOT_AUTHORITATIVE, f"asked for {text_of(name)}", is_proven=True)
         aliases = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.CNAME]

@@ -3,8 +3,8 @@
 """How a machine leaves the role of a KMS host, so that a run that dies in the middle can go on.
 
 The machine itself is the journal. Publishing goes off before the key (the methods for it refuse once the key is gone,
-and a service that restarts would publish again). KeyManagementServiceVersion stays until the service has been restarted
-without a host key: as long as it is there, the restart is due. The publish list stays until the records that it tells
+and a service that restarts would publish again). KeyManagementServiceVersion stays until all else is done: as long as
+it is there, the restart, the clean-up or the activation is due. The publish list stays until the records that it tells
 of are gone from DNS: nobody withdraws them but us (Microsoft, "KMS host replacement").
 """
 
@@ -16,11 +16,11 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry imp
 
 from .changes import Change, Proof, Step
 from .machine import Machine, Product
-from .operations import StartSoftwareProtection, StopSoftwareProtection, WriteFirewallRules, WriteValue
+from .operations import ServiceMethod, StartSoftwareProtection, StopSoftwareProtection, WriteFirewallRules, WriteValue
 from .publish import format_entry
 from .reader import HOST_VERSION, HOST_VERSION_32, PUBLISH_LIST, Needs
 from .refusal import Refusal
-from .settings import host_setting
+from .settings import host_setting, is_fixed_host
 
 #: Values of a KMS host that mean nothing on a client: deleted while the service is stopped.
 _LEFTOVERS = tuple(
@@ -73,13 +73,29 @@ class Leaving:
             return []
         values = _LEFTOVERS if self.is_host else (_LISTENING_PORT, *_LEFTOVERS)
         deletions = self._deletions(*values)
-        is_marked = self.is_host or any(self.machine.registry.get(value) for value in _MARKS)
         steps: list[Step] = []
-        if is_marked or deletions:
+        if self.is_marked or deletions:
             steps = [Step(StopSoftwareProtection()), *deletions, Step(StartSoftwareProtection())]
-        if is_marked:
-            steps += [Step(WriteValue(value, None)) for value in _MARKS]
         return steps + self._close_firewall()
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether a run that left the host role has not come to its end."""
+        return self.ends and (self.is_host or any(self.machine.registry.get(value) for value in _MARKS))
+
+    def finish(self) -> list[Step]:
+        """The mark goes last, after the activation: until then the next run has something to go on with."""
+        return [Step(WriteValue(value, None)) for value in _MARKS] if self.is_marked else []
+
+    def clear_transient(self, server: str) -> list[Step]:
+        """A run that died while it activated against a named host has left the client fixed to it."""
+        if not self.is_marked or self.is_host or not server or is_fixed_host(self.machine) != server.lower():
+            return []
+        change = Change("server", server.lower(), "", is_fixed_host)
+        return [
+            Step(ServiceMethod("Clearing the KMS host of an activation that was interrupted", method), item)
+            for method, item in (("ClearKeyManagementServiceMachine", change), ("ClearKeyManagementServicePort", None))
+        ]
 
     def _publishing_off(self) -> list[Step]:
         row = host_setting("dns_publishing")

@@ -11,13 +11,13 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.errors impor
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import Event
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import FirewallRule
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue
-from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import CimFault
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import CimFault, TransportError
 
 from .changes import Target
 from .channels import Application, Channel
 from .codes import SL_E_VL_NOT_ENOUGH_COUNT, describe
 from .keys import ProductKey
-from .machine import DEFAULT_PORT, Machine, Product, number, text
+from .machine import DEFAULT_PORT, Machine, Product
 from .reader import EVENT_REQUEST_SENT, EVENT_RESPONSE, HOST_VERSION, HOST_VERSION_32
 from .session import LONG_OPERATION, Session
 
@@ -250,30 +250,36 @@ class ActivateAgainst:
     target: Target
     server: str
     port: int
+    #: Name and port that the client is set to otherwise; an empty name asks DNS.
+    original: tuple[str, int] = ("", 0)
 
     @property
     def description(self) -> str:
         return f"Activating {self.target.application.value.capitalize()} against {self.server}:{self.port}"
 
     def perform(self, session: Session) -> None:
-        service = session.machine.service
-        server = text(service, "KeyManagementServiceMachine")
-        port = number(service, "KeyManagementServicePort") or 0
-        session.call_service("SetKeyManagementServiceMachine", {"MachineName": self.server})
         try:
+            session.call_service("SetKeyManagementServiceMachine", {"MachineName": self.server})
             session.call_service("SetKeyManagementServicePort", {"PortNumber": self.port})
             Activate(self.target).perform(session)
         finally:
-            self._put_back(session, server, port)
+            self._put_back(session)
             session.read_licences()
 
-    @staticmethod
-    def _put_back(session: Session, server: str, port: int) -> None:
+    def _put_back(self, session: Session) -> None:
+        """Setting or clearing twice does no harm, so a lost connection is made anew once: nothing transient stays."""
+        try:
+            self._set_original(session)
+        except TransportError:
+            session.cim.transport.reconnect()
+            self._set_original(session)
+
+    def _set_original(self, session: Session) -> None:
+        server, port = self.original
         if server:
             session.call_service("SetKeyManagementServiceMachine", {"MachineName": server})
-            session.call_service("SetKeyManagementServicePort", {"PortNumber": port or DEFAULT_PORT})
-            return
-        session.call_service("ClearKeyManagementServiceMachine")
+        else:
+            session.call_service("ClearKeyManagementServiceMachine")
         if port in (0, DEFAULT_PORT):
             session.call_service("ClearKeyManagementServicePort")
         else:

@@ -12,7 +12,7 @@ from .channels import ActivationType, Application, Channel, activation_type_enab
 from .conversion import CONVERSION_NEEDS, Leaving, clear_publish_list
 from .editions import fallback_key, refuse_evaluation
 from .keys import ProductKey
-from .machine import WINDOWS_8_BUILD, Machine, Product
+from .machine import WINDOWS_8_BUILD, Machine, Product, number, text
 from .operations import (
     Activate,
     ActivateAgainst,
@@ -63,12 +63,15 @@ class DesiredClient:
     #: Name (or address) and port of the KMS host to activate against, once; it is not kept.
     activate_against: tuple[str, int] | None = None
     clear_publish_list: bool = False
+    #: The machine that is meant, by its own name; empty for whichever is reached.
+    expected_fqdn: str = ""
 
 
 def needs_of(desired: DesiredClient) -> Needs:
     if desired.convert_host:
         return dataclasses.replace(CONVERSION_NEEDS, edition=True)
-    return Needs(edition=True, fqdn=desired.clear_publish_list, publish_list=desired.clear_publish_list)
+    with_name = desired.clear_publish_list or bool(desired.expected_fqdn)
+    return Needs(edition=True, fqdn=with_name, publish_list=desired.clear_publish_list)
 
 
 def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
@@ -78,6 +81,7 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     lose something that the user did not offer: a licence or the host role.
     """
     _refuse_old(machine)
+    _refuse_other_machine(machine, desired)
     product = _current_product(machine, desired)
     _refuse_host(desired, product)
     key = _wanted_key(machine, desired, product)
@@ -98,9 +102,16 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     elif uninstalls:
         steps.append(uninstall_step(target, product, keeps_mark=leaving.ends))
     steps += leaving.after_key()
+    transient = leaving.clear_transient(desired.activate_against[0] if desired.activate_against else "")
+    steps += transient
     if not uninstalls:
-        steps += _setting_steps(machine, desired, None if key is not None else product, target)
-        steps += _activation_steps(desired, product, key, target)
+        steps += [
+            step
+            for step in _setting_steps(machine, desired, None if key is not None else product, target)
+            if not (transient and step.change is not None and step.change.setting == "server" and not step.change.after)
+        ]
+        steps += _activation_steps(desired, product, key, target, _original(machine, desired, bool(transient)))
+    steps += leaving.finish()
     if desired.clear_publish_list:
         steps += clear_publish_list(machine, leaving)
     return Plan(
@@ -126,14 +137,35 @@ def _key_step(
     return Step(operation, key_change(product, key))
 
 
+def _original(machine: Machine, desired: DesiredClient, was_transient: bool) -> tuple[str, int]:
+    """The KMS host and port that the client has by its settings, once they are made: what an activation puts back."""
+    port = number(machine.service, "KeyManagementServicePort") or 0
+    server = "" if was_transient else text(machine.service, "KeyManagementServiceMachine")
+    wanted = desired.settings if not desired.target.activation_id else {}
+    return str(wanted.get("server", server)), int(wanted.get("port", 0 if was_transient else port))
+
+
 def _activation_steps(
-    desired: DesiredClient, product: Product | None, key: ProductKey | None, target: Target
+    desired: DesiredClient,
+    product: Product | None,
+    key: ProductKey | None,
+    target: Target,
+    original: tuple[str, int],
 ) -> list[Step]:
     if not desired.activate or (key is None and product is not None and product.is_licensed):
         return []
     against = desired.activate_against
-    operation = ActivateAgainst(target, *against) if against else Activate(target)
+    operation = ActivateAgainst(target, *against, original=original) if against else Activate(target)
     return [Step(operation, activation_change(target))]
+
+
+def _refuse_other_machine(machine: Machine, desired: DesiredClient) -> None:
+    expected = desired.expected_fqdn.strip().rstrip(".").lower()
+    if expected and machine.fqdn != expected:
+        raise Refusal(
+            f"expected_fqdn: this machine says that it is {machine.fqdn or 'nobody'}, not {expected}. The inventory, or"
+            " the result that this was decided by, is out of date."
+        )
 
 
 def _refuse_old(machine: Machine) -> None:

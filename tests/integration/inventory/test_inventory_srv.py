@@ -76,7 +76,7 @@ def test_list_shows_hosts_groups_and_variables(source: Path) -> None:
     assert set(listed["_meta"]["hostvars"]) == {"kms1.corp.example.com", "web07.corp.example.com"}
     assert listed["_meta"]["hostvars"]["web07.corp.example.com"] == {
         "kms_approved": False,
-        "kms_domains": ["corp.example.com", "lab.corp.example.com"],
+        "kms_srv_domains": ["corp.example.com", "lab.corp.example.com"],
         "kms_resolves": True,
         "kms_srv": [
             {"domain": domain, "priority": 0, "weight": 0, "port": 1688, "ttl": 3600}
@@ -100,7 +100,7 @@ def test_play_runs_on_the_groups_with_the_variables(source: Path) -> None:
         "ansible.builtin.assert": {
             "that": [
                 "kms_srv[0].priority + kms_srv[0].weight == 0",
-                "kms_domains == ['corp.example.com']",
+                "kms_srv_domains == ['corp.example.com']",
                 "groups['kms_approved'] == ['kms1.corp.example.com']",
                 "groups['kms_stale'] == []",
             ]

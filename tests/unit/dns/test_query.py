@@ -186,6 +186,21 @@ def test_server_that_rejects_edns_is_asked_without() -> None:
         assert ask("corp.example.com", server.entry).records == (KMS1, KMS2)
 
 
+def test_an_answer_that_no_message_can_hold_is_not_taken_for_the_whole() -> None:
+    """Some 1,300 SRV values fill a message. What is missing in it must not be taken for gone."""
+
+    def truncates(query: Message, by_tcp: bool) -> Message | bytes | None:
+        reply = zones(CORP)(query, by_tcp)
+        assert isinstance(reply, dns.message.Message)
+        reply.flags |= dns.flags.TC
+        reply.answer.clear()
+        return reply
+
+    with running(truncates) as server:
+        answer = ask("corp.example.com", server.entry)
+    assert answer.outcome is Outcome.MALFORMED and "larger" in answer.message
+
+
 def test_truncated_answer_is_fetched_by_tcp() -> None:
     answer_zone = zones(CORP)
 

@@ -14,6 +14,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.conversion
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import (
     ActivateAgainst,
     InstallKey,
+    ServiceMethod,
     StartSoftwareProtection,
     StopSoftwareProtection,
     UninstallKey,
@@ -44,6 +45,8 @@ def work(plan: Plan) -> list[str]:
     def name(operation: t.Any) -> str:
         if isinstance(operation, WriteValue):
             return f"{'delete' if operation.data is None else 'write'} {operation.value.name}"
+        if isinstance(operation, ServiceMethod):
+            return operation.method
         return names[type(operation)]
 
     return [name(step.operation) for step in plan.steps]
@@ -61,10 +64,10 @@ def test_the_whole_way_in_its_order() -> None:
         "stop",
         "delete VLRenewalInterval",
         "start",
-        "delete KeyManagementServiceVersion",
-        "delete KeyManagementServiceVersion",
         "firewall",
         "activate",
+        "delete KeyManagementServiceVersion",
+        "delete KeyManagementServiceVersion",
     ]
 
 
@@ -83,8 +86,65 @@ def test_a_run_that_died_before_the_restart_does_it() -> None:
         KeyManagementServiceDnsPublishing=False,
     )
     assert work(plan_client(died, CONVERT)) == [
-        "stop", "start", "delete KeyManagementServiceVersion", "delete KeyManagementServiceVersion", "activate",
+        "stop", "start", "activate", "delete KeyManagementServiceVersion", "delete KeyManagementServiceVersion",
     ]  # fmt: skip
+
+
+def test_a_run_that_died_while_it_activated_leaves_no_transient_host() -> None:
+    """The activation was done, but what it was done against was not put back."""
+    died = machine(
+        CLIENT,
+        registry={HOST_VERSION: "10.0"},
+        KeyManagementServiceDnsPublishing=False,
+        KeyManagementServiceMachine="KMS1.example.com",
+        KeyManagementServicePort=1688,
+    )
+    plan = plan_client(died, CONVERT)
+    assert work(plan)[2:] == [
+        "ClearKeyManagementServiceMachine",
+        "ClearKeyManagementServicePort",
+        "delete KeyManagementServiceVersion",
+        "delete KeyManagementServiceVersion",
+    ]
+    assert [(item.setting, item.before, item.after) for item in plan.changes] == [("server", "kms1.example.com", "")]
+
+
+def test_a_transient_host_is_never_put_back_as_the_original() -> None:
+    died = machine(product(status=5), registry={HOST_VERSION: "10.0"}, KeyManagementServiceMachine="kms1.example.com")
+    (activate,) = [
+        step.operation for step in plan_client(died, CONVERT).steps if isinstance(step.operation, ActivateAgainst)
+    ]
+    assert activate.original == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("now", "settings", "original"),
+    [
+        ({}, {}, ("", 1688)),
+        (
+            {"KeyManagementServiceMachine": "old.example.com", "KeyManagementServicePort": 1690},
+            {},
+            ("old.example.com", 1690),
+        ),
+        ({"KeyManagementServiceMachine": "old.example.com"}, {"server": "", "port": 0}, ("", 0)),
+        ({"KeyManagementServiceMachine": "kms1.example.com"}, {}, ("kms1.example.com", 1688)),
+    ],
+)
+def test_what_an_activation_puts_back(now: t.Any, settings: t.Any, original: tuple[str, int]) -> None:
+    wish = DesiredClient(activate_against=("kms1.example.com", 1688), settings=settings)
+    (activate,) = [
+        step.operation
+        for step in plan_client(machine(product(status=5), **now), wish).steps
+        if isinstance(step.operation, ActivateAgainst)
+    ]
+    assert activate.original == original
+
+
+@pytest.mark.parametrize("name", ["kms1.corp.example.com", "KMS1.corp.example.com."])
+def test_the_machine_that_is_meant_goes_by_its_own_name(name: str) -> None:
+    plan_client(machine(CLIENT), DesiredClient(expected_fqdn=name))
+    with pytest.raises(Refusal, match="expected_fqdn"):
+        plan_client(machine(CLIENT), DesiredClient(expected_fqdn="web07.corp.example.com"))
 
 
 def test_a_run_that_died_before_the_clean_up_does_it() -> None:
@@ -135,9 +195,9 @@ def test_an_office_host_key_goes_by_its_own_activation_id_and_windows_stays() ->
         "uninstall",
         "stop",
         "start",
-        "delete KeyManagementServiceVersion",
-        "delete KeyManagementServiceVersion",
         "firewall",
+        "delete KeyManagementServiceVersion",
+        "delete KeyManagementServiceVersion",
     ]
     assert [item.setting for item in plan.changes] == ["dns_publishing", "product_key", "firewall"]
 

@@ -108,7 +108,7 @@ def test_targets_of_all_domains_are_hosts_with_their_records(inventory: Inventor
             {"domain": "branch.example.net", "priority": 20, "weight": 50, "port": 1688, "ttl": 3600},
             {"domain": "corp.example.com", "priority": 10, "weight": 100, "port": 1688, "ttl": 3600},
         ],
-        "kms_domains": ["branch.example.net", "corp.example.com"],
+        "kms_srv_domains": ["branch.example.net", "corp.example.com"],
         "kms_approved": True,
         "kms_resolves": True,
     }
@@ -235,7 +235,7 @@ def test_zone_transfer_finds_unknown_subdomains(inventory: Inventory) -> None:
         found = inventory.parse(domains=["corp.example.com"], nameservers=[server.entry], zone_transfer=True)
     assert found.groups["kms_domain_lab_corp_example_com"] == {"web07.corp.example.com"}
     assert found.groups["kms_domain_deep_lab_corp_example_com"] == {"kms1.corp.example.com"}
-    assert found.vars("web07.corp.example.com")["kms_domains"] == ["corp.example.com", "lab.corp.example.com"]
+    assert found.vars("web07.corp.example.com")["kms_srv_domains"] == ["corp.example.com", "lab.corp.example.com"]
     assert found.warnings == []
 
 
@@ -299,7 +299,7 @@ def test_odd_domain_in_a_transfer_is_left_out_and_told(inventory: Inventory) -> 
     corp = (CORP[0], CORP[1] + "_vlmcs._tcp.{{7*191}} SRV 0 0 1688 web07\n")
     with running(zones(corp, transfers=True)) as server:
         found = inventory.parse(domains=["corp.example.com"], nameservers=[server.entry], zone_transfer=True)
-    assert all("{" not in domain for host in found.hosts for domain in found.vars(host)["kms_domains"])
+    assert all("{" not in domain for host in found.hosts for domain in found.vars(host)["kms_srv_domains"])
     assert any("{{7*191}}" in warning for warning in found.warnings)
 
 
