@@ -14,7 +14,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
     fleet_filter,
     reading,
 )
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import role_problems
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import default_of, role_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of, split_answers
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import problems, rounds, verdict
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
@@ -83,6 +83,12 @@ def input_check(
         found += problems.clashes(declared, clients, fleet)
         notes += problems.notes(declared)
     return {"problems": found, "notes": notes}
+
+
+@fleet_filter
+def or_default(value: Any, name: str) -> Any:
+    """Return the value of a role's variable, or its default by the role's spec where it is null."""
+    return default_of(name) if value is None else value
 
 
 @fleet_filter
@@ -210,6 +216,7 @@ class FilterModule:
             findings,
             host_endpoints,
             input_check,
+            or_default,
             record_findings,
             waiting_clients,
         )

@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import pathlib
 import typing as t
 
 import pytest
+import yaml
 from integration.kit import Ansible, Data, Run, task_name, writes
 
 from lab.client import LabProcess
@@ -178,6 +181,25 @@ def test_what_cannot_be_is_refused_before_any_machine_is_touched(
     run = ansible.playbook(playbook, lab.inventory_path, *arguments)
     assert run.returncode != 0
     assert lab.totals()["requests"] == 0
+
+
+def test_null_is_what_is_not_given(story: Story, lab: LabProcess, ansible: Ansible, tmp_path: pathlib.Path) -> None:
+    """Every variable of the roles that a user may leave out, at once: nothing but the defaults are left."""
+    roles = pathlib.Path(__file__).resolve().parents[3] / "roles"
+    specs = [
+        yaml.safe_load((roles / f"kms_{name}/meta/argument_specs.yml").read_text(encoding="utf-8"))["argument_specs"]
+        for name in ("host", "client", "verify")
+    ]
+    options = [name for spec in specs for entry in spec.values() for name in entry["options"]]
+    kept = ("_key", "_domains", "_rank", "_fleet", "_nameservers", "_hosts", "_clients", "_round", "_verify_delay")
+    nulls = {name: None for name in options if not name.endswith(kept)}
+    file = tmp_path / "nulls.json"
+    file.write_text(json.dumps(nulls), encoding="utf-8")
+    run = ansible.playbook(SITE, lab.inventory_path, "-e", f"@{file}", "-e", "kms_host_verify_delay=0").assert_ok()
+    assert changed(run) == []
+    assert findings(run) == {("warn", "no_count", KMS2)}
+    failing = ansible.playbook(VERIFY, lab.inventory_path, "-e", f"@{file}", "-e", "kms_host_domains=c.example.com")
+    assert failing.returncode != 0
 
 
 def test_the_hosts_are_no_clients_whatever_their_group_is_called(

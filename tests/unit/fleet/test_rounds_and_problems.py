@@ -202,6 +202,7 @@ def specification(role: str) -> dict[str, t.Any]:
 def test_defaults_are_those_of_the_specification(role: str) -> None:
     defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
     options = {name: option for entry in specification(role).values() for name, option in entry["options"].items()}
+    defaults = {name: value for name, value in defaults.items() if not name.startswith("_")}
     assert set(defaults) <= set(options)
     documented = {name: option["default"] for name, option in options.items() if "default" in option}
     fixed = {name: value for name, value in defaults.items() if not str(value).startswith("{{")}
