@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import Filter, fleet_filter, plain
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import batches, conversion
-from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import approved_hosts, as_list
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import DeclaredHost
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import report_of
 
@@ -57,12 +57,20 @@ def convert_plan(
     declared: Sequence[Mapping[str, Any]] = (),
     approved: Any = None,
     started: float = 0.0,
+    outside: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Return what a run is to do, from a report on the fleet."""
+    """Return what a run is to do, from a report on the fleet.
+
+    ``outside`` are approved hosts that the run may not touch (a limit): what it decides on would be a part of the
+    whole. Nobody may be approved only where a report says so: this run has to know whom to leave alone.
+    """
     hosts = [DeclaredHost.from_dict(item) for item in declared]
-    given = as_list(approved)
-    known = approved_hosts(given, hosts) if given or any(host.fqdn for host in hosts) else None
-    planned = conversion.plan(report_of(report), set(machines), known)
+    given = [*as_list(approved), *(host.fqdn for host in hosts if host.fqdn)]
+    known = ApprovedHosts.of(given) if given or not hosts else None
+    planned = conversion.plan(report_of(report), set(machines), known, {host.name for host in hosts})
+    if outside:
+        text = f"{', '.join(sorted(outside))}: approved KMS hosts outside of this run; take them into --limit"
+        planned["stop"] = [text, *planned["stop"]]
     names = planned["hosts"]
     total = len(planned["orders"])
     sizes = batches.batch_sizes(len(names), _steps(steps))
@@ -109,23 +117,25 @@ def convert_values(
 ) -> list[dict[str, str]]:
     """Return the values (domain, target) that the machines of a batch leave behind in DNS."""
     planned = _read(plan)
-    return [
-        value
-        for name in names
-        for value in _values(planned["orders"][name], name, hostvars[name].get(RESULT), check_mode)
-    ]
+    return [value for name in names for value in _values(planned, name, hostvars[name].get(RESULT), check_mode)]
 
 
-def _values(order: Mapping[str, Any], name: str, result: Any, check_mode: bool) -> list[dict[str, str]]:
-    return conversion.values_of(conversion.judge(name, order, result, check_mode=check_mode), order, result)
+def _values(planned: Mapping[str, Any], name: str, result: Any, check_mode: bool) -> list[dict[str, str]]:
+    order, approved = planned["orders"][name], ApprovedHosts(tuple(planned["approved"]))
+    return conversion.values_of(conversion.judge(name, order, result, check_mode=check_mode), order, result, approved)
+
+
+def _failed_domains(cleanup: Any, values: Sequence[Mapping[str, Any]]) -> set[str]:
+    """The domains in which a removal failed: all of them when M(fleetops.kms.srv_cleanup) itself did."""
+    if isinstance(cleanup, Mapping) and "domains_failed" in cleanup:
+        return {str(name) for name in cleanup["domains_failed"]}
+    return {str(value["domain"]) for value in values}
 
 
 @fleet_filter
 def convert_left(values: Sequence[Mapping[str, Any]], records: Any, cleanup: Any = None) -> list[dict[str, Any]]:
     """Return the values that are not proven gone; ``cleanup`` is the result of M(fleetops.kms.srv_cleanup), if any."""
-    cleaned: set[str] = set()
-    if isinstance(cleanup, Mapping) and "domains_failed" in cleanup:
-        cleaned = {str(value["domain"]) for value in values} - {str(name) for name in cleanup["domains_failed"]}
+    cleaned = {str(value["domain"]) for value in values} - _failed_domains(cleanup, values)
     return [dict(one) for one in conversion.still_there(values, records, cleaned)]
 
 
@@ -140,6 +150,8 @@ def convert_tally(
     max_fail_percentage: float,
     kind: str = "hosts",
     check_mode: bool = False,
+    via: str = "none",
+    cleanup: Any = None,
 ) -> dict[str, Any]:
     """Return the tally after a batch: what came of each machine so far, whether to go on, and what to show."""
     planned, so_far = _read(plan), _read(tally.get("json") or "{}")
@@ -147,10 +159,14 @@ def convert_tally(
     for value in left:
         by_target.setdefault(str(value["target"]), []).append(value)
     rows, clear = [], []
+    values: list[dict[str, str]] = []
     for name in names:
         order, result = planned["orders"][name], hostvars[name].get(RESULT)
         done = conversion.judge(name, order, result, check_mode=check_mode)
-        own = by_target.get(order["fqdn"], [])
+        gone = _values(planned, name, result, check_mode)
+        values += gone
+        targets = dict.fromkeys([order["fqdn"], *(value["target"] for value in gone)])
+        own = [value for target in targets for value in by_target.get(target, ())]
         rows.append(conversion.row_of(done, order, result, own))
         kms = conversion.last_result(result).get("kms") or {}
         if not check_mode and not own and kms.get("publish_list") and done.state.value in ("converted", "settled"):
@@ -158,6 +174,9 @@ def convert_tally(
     batch = [conversion.done_of(row) for row in rows]
     every = [*map(conversion.done_of, so_far.get("rows") or ()), *batch]
     stop = batches.why_stop(every, batch, float(max_fail_percentage))
+    if not stop and via != "none" and not check_mode:
+        is_first = not so_far.get("rows")
+        stop = batches.why_stop_removal(values, left, _failed_domains(cleanup, values), is_first=is_first)
     lines = [batches.progress(every, len(planned["orders"]), float(now) - planned["started"])]
     lines += batches.by_reason((one.machine, one.text) for one in batch if one.state in batches.TROUBLE)
     if stop:
@@ -208,8 +227,10 @@ def convert_report(
         lines.append(f"Wait for the count of their KMS host: {batches.named(pending)}")
     if turnless:
         lines.append(f"Had no turn: {batches.named(turnless)}. {tally.get('stop') or ''}".rstrip())
+    if planned["outside"]:
+        lines.append(f"{len(planned['outside'])} rogues are outside of this run: {batches.named(planned['outside'])}")
     if planned["left_out"]:
-        lines.append("Left out:")
+        lines.append(f"{len(planned['left_out'])} are left as they are, clients may still find them:")
         found = [(item["machine"] or item["fqdn"], item["reason"]) for item in planned["left_out"]]
         lines += [f"  {line}" for line in batches.by_reason(found)]
     report = {

@@ -87,14 +87,15 @@ def rogue_survey(
     JSON is one text: Ansible works its way through all parts of larger data each time that a variable is looked at.
     """
     hosts = _hosts(declared)
-    found = list(records)
+    found, names = list(records), list(machines)
     fleet = Survey(
         hosts=hosts,
         approved=approved_hosts(as_list(approved), hosts),
-        readings={one.name: one for one in _readings(hostvars, machines)},
+        readings={one.name: one for one in _readings(hostvars, names)},
         records=[*records_of(found), *_of_dns_servers(hostvars, dns_servers)],
         addresses=_addresses(found),
         declared_keys=[str(hostvars[host.name].get(_HOST_KEY) or "").strip()[-5:] for host in hosts],
+        unseen=sorted(set(map(str, hostvars)) - set(names)),
     )
     report = survey(fleet)
     return {
@@ -138,13 +139,16 @@ def steer_plan(
         addresses=_addresses(found),
     )
     standings = fleet.standings()
-    decide = steering.steer if state == "steered" else steering.unsteer
     names = as_list(domains) or verdict.domains_of(hosts)
-    plans = decide(standings, fleet.records, fleet.approved, names)
+    checked = precheck(fleet, list(outside), probes)
+    if state == "steered":
+        plans = steering.steer(standings, fleet.records, fleet.approved, names, checked["ready"])
+    else:
+        plans = steering.unsteer(standings, fleet.records, fleet.approved, names)
     publish = {one.host.name: steering.publish_of(one, plans) for one in standings}
     return plain(
         {
-            **precheck(fleet, list(outside), probes),
+            **checked,
             "domains": [_domain(plan) for plan in plans],
             "publish": {name: [format_entry(e) for e in entries] for name, entries in publish.items() if entries},
             "records": [record.as_dict() for plan in plans for record in plan.wanted],

@@ -88,6 +88,26 @@ def why_stop(done: c.Sequence[Done], batch: c.Sequence[Done], max_fail_percentag
     return ""
 
 
+def why_stop_removal(
+    values: c.Collection[c.Mapping[str, t.Any]],
+    left: c.Collection[c.Mapping[str, t.Any]],
+    failed: c.Collection[str],
+    *,
+    is_first: bool,
+) -> str:
+    """Return why not to go on after the records of a batch were to be removed, "" to go on.
+
+    ``values`` were to go, ``left`` of them are not proven gone, and in the domains ``failed`` the removal failed.
+    Without it every further machine would leave clients a name behind that answers them no more.
+    """
+    domains = {str(value["domain"]) for value in values}
+    if domains and domains <= set(failed):
+        return f"the records could be removed from none of the domains of the last batch ({named(sorted(domains))})"
+    if is_first and left:
+        return "the records of the first batch are not gone from DNS"
+    return ""
+
+
 def progress(done: c.Sequence[Done], total: int, seconds: float) -> str:
     """Return one line for people: how far it is after so many seconds, and how long it may still take."""
     counts = collections.Counter(one.state for one in done)

@@ -11,6 +11,9 @@ from __future__ import annotations
 import collections.abc as c
 import typing as t
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.editions import RELEASES
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import serves
+
 from .approval import ApprovedHosts, spelled
 from .batches import Done, State
 from .rogues import Treatment
@@ -63,28 +66,40 @@ def answering_hosts(report: c.Mapping[str, t.Any]) -> dict[str, str]:
 
 
 def plan(
-    report: c.Mapping[str, t.Any], machines: c.Collection[str], approved: ApprovedHosts | None = None
+    report: c.Mapping[str, t.Any],
+    machines: c.Collection[str],
+    approved: ApprovedHosts | None = None,
+    declared: c.Collection[str] = (),
 ) -> dict[str, t.Any]:
     """Return what a run is to do, as plain data; ``machines`` are the inventory names that it may touch.
 
     ``orders`` says it for each machine, ``hosts`` are those of Windows (and those that only have to be tidied up),
     ``office`` those with host keys of Office alone. ``left_out`` are rogues that a run can do nothing about, with the
-    reason; ``outside`` machines that another run has to do. ``approved`` are hosts that are approved here, whatever
-    an earlier report says.
+    reason; ``outside`` machines that another run has to do. ``approved`` are hosts that are approved here, and
+    ``declared`` the inventory names of the declared hosts, whatever an earlier report says: none of them is touched.
+    Machines that are to be converted have their turn before those that only have to be tidied up: the first one is to
+    prove that conversion works.
     """
-    wanted = set(machines_to_convert(report))
+    known = ApprovedHosts.of([*report["approved_hosts"], *(approved.patterns if approved else ())])
+    wanted = set(machines_to_convert(report)) - set(declared)
     servers = answering_hosts(report)
     orders, left_out, outside = {}, [], []
     for entry in report["hosts"]:
-        if entry["approved"] or (approved is not None and entry["fqdn"] in approved):
+        if entry["approved"] or entry["fqdn"] in known:
             continue
         name = entry["machine"]
-        if name not in wanted:
+        if name in declared and entry["treatment"] != Treatment.REPORT.value:
+            reason = (
+                f"declared as a KMS host, says it is {entry['fqdn'] or 'nobody'}: mend its name, or the declaration"
+            )
+            left_out.append({**_left_out(entry), "reason": reason})
+        elif name not in wanted:
             left_out.append(_left_out(entry))
         elif name not in machines:
             outside.append(name)
         else:
             orders[name] = _order(entry, servers)
+    orders = dict(sorted(orders.items(), key=lambda item: item[1]["treatment"] == Treatment.REMOVE_RECORDS.value))
     told = {item["machine"] for item in left_out}
     left_out += [
         {
@@ -104,6 +119,7 @@ def plan(
         "left_out": left_out,
         "outside": sorted(outside),
         "ready": [host["fqdn"] for host in ready_hosts(report)],
+        "approved": list(known.patterns),
         "stop": _why_not(report, orders),
     }
 
@@ -153,6 +169,8 @@ def orders_in_short(planned: c.Mapping[str, t.Any]) -> dict[str, t.Any]:
     return {
         "against": usual,
         "other": {name: order["against"] for name, order in orders.items() if order["against"] != usual},
+        #: The names of those that are not called so in the inventory.
+        "fqdn": {name: order["fqdn"] for name, order in orders.items() if order["fqdn"] != name},
         "keep": [name for name, order in orders.items() if order["keeps_key"]],
         "untouched": [name for name, order in orders.items() if not order["is_touched"]],
     }
@@ -192,10 +210,11 @@ def last_result(result: t.Any) -> c.Mapping[str, t.Any]:
     return items[-1] if isinstance(items, c.Sequence) and items else result
 
 
-def values_of(done: Done, order: Entry, result: t.Any) -> list[dict[str, str]]:
+def values_of(done: Done, order: Entry, result: t.Any, approved: c.Container[str] = ()) -> list[dict[str, str]]:
     """Return the values in DNS (domain, target) that a machine leaves behind: none while it is a host.
 
-    A machine whose conversion failed after its key, as one that could not be activated, is a host no more.
+    The name of an approved host is never among them, whatever a machine says of itself. A machine whose conversion
+    failed after its key, as one that could not be activated, is a host no more.
     """
     last = last_result(result)
     is_no_host = (
@@ -207,7 +226,11 @@ def values_of(done: Done, order: Entry, result: t.Any) -> list[dict[str, str]]:
         return []
     own = [(spelled(one["domain"]), spelled(one["target"])) for one in last.get("published_as") or ()]
     known = [(domain, order["fqdn"]) for domain in order["domains"]]
-    return [{"domain": domain, "target": target} for domain, target in dict.fromkeys([*known, *own])]
+    return [
+        {"domain": domain, "target": target}
+        for domain, target in dict.fromkeys([*known, *own])
+        if target not in approved
+    ]
 
 
 def still_there(
@@ -249,8 +272,9 @@ def done_of(row: Entry) -> Done:
 def retire_problems(report: c.Mapping[str, t.Any], name: str) -> list[str]:
     """Return why an approved host cannot be retired yet; ``name`` is its name in the inventory.
 
-    In every domain that it leaves, another approved host must be published that answers clients: who meets only hosts
-    below their threshold is turned down.
+    In every domain that it leaves, another approved host must be published that answers clients (who meets only hosts
+    below their threshold is turned down), with a key for every Windows that the leaving key activates; and one of these
+    hosts must activate the machine itself.
     """
     own = next((host for host in report["hosts"] if host["machine"] == name and host["approved"]), None)
     if own is None:
@@ -260,16 +284,39 @@ def retire_problems(report: c.Mapping[str, t.Any], name: str) -> list[str]:
     answering = [host for host in ready_hosts(report) if host["machine"] in answering_hosts(report) and host is not own]
     if not answering:
         return [f"no other KMS host is published, activated and at its threshold: {name} is needed"]
-    covered = {record["domain"] for host in answering for record in host["records"]}
-    problems = [
-        f"{record['domain']}: no other KMS host that answers clients is published there"
-        for record in own["records"]
-        if record["domain"] not in covered
-    ]
+    problems = _other_keys(own)
+    for domain in sorted({record["domain"] for record in own["records"]}):
+        there = [host for host in answering if any(record["domain"] == domain for record in host["records"])]
+        missing = _unserved(own, there)
+        if not there:
+            problems.append(f"{domain}: no other KMS host that answers clients is published there")
+        elif missing:
+            problems.append(f"{domain}: no other KMS host that answers clients has a key for {', '.join(missing)}")
+    if not {host["machine"] for host in answering} & set(own["served_by"] or ()):
+        problems.append(f"no other KMS host that answers clients would activate {name} itself")
     return problems + [
         f"{domain['domain']}: clients are steered to {name}; have them steered to another host first (steer_clients)"
         for domain in report["domains"]
         if domain["steered_to"] == own["fqdn"]
+    ]
+
+
+def _other_keys(own: Entry) -> list[str]:
+    found = [key["activation_id"] for key in own["keys"] if key["application"] != "windows"]
+    if not found:
+        return []
+    text = f"{own['machine']} has a KMS host key of another application, too, and would remain a KMS host: "
+    return [f"{text}remove it first, by its activation ID {', '.join(map(str, found))}"]
+
+
+def _unserved(own: Entry, others: c.Iterable[Entry]) -> list[str]:
+    """Return what the keys of a host activate and those of the others do not; an unknown key is given the benefit."""
+    kept = [key["generation"] for host in others for key in _windows_keys(host)]
+    return [
+        release.name
+        for release in RELEASES.values()
+        if any(serves(key["generation"], release.id) for key in _windows_keys(own))
+        and all(serves(generation, release.id) is False for generation in kept)
     ]
 
 

@@ -152,15 +152,21 @@ def steer(
     records: c.Iterable[SrvRecord],
     approved: ApprovedHosts,
     domains: c.Collection[str],
+    ready: c.Container[str] | None = None,
 ) -> list[DomainPlan]:
     """Return how to steer the domains that have a reason; the others are left as they are.
 
     The host that has its count is taken: licensed and at its threshold, the one that is steered to already before
     others, then as declared. Where none has it, the one with the highest count. The others keep their declared rank.
+    Only hosts that are ``ready`` (by inventory name; None: all) are taken: a name without an address serves nobody.
     """
     records = list(records)
     found = reasons(records, [standing.host for standing in standings], approved)
-    return [_steer(domain, values, standings, records) for domain, values in sorted(found.items()) if domain in domains]
+    return [
+        _steer(domain, values, standings, records, ready)
+        for domain, values in sorted(found.items())
+        if domain in domains
+    ]
 
 
 def unsteer(
@@ -202,9 +208,14 @@ def wanted_in(
 
 
 def _steer(
-    domain: str, found: tuple[SrvRecord, ...], standings: c.Sequence[Standing], records: c.Sequence[SrvRecord]
+    domain: str,
+    found: tuple[SrvRecord, ...],
+    standings: c.Sequence[Standing],
+    records: c.Sequence[SrvRecord],
+    ready: c.Container[str] | None,
 ) -> DomainPlan:
-    chosen = _choice(domain, standings, records)
+    able = [one for one in standings if ready is None or one.host.name in ready]
+    chosen = _choice(domain, able, records)
     hosts = [standing.host for standing in standings]
     if chosen is None:
         text = "no declared KMS host of this domain can take the clients: it is left as it is"

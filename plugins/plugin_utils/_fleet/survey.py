@@ -64,6 +64,8 @@ class Survey:
     addresses: c.Mapping[str, c.Sequence[str]] = dataclasses.field(default_factory=dict)
     #: Last five characters of the declared host keys.
     declared_keys: c.Collection[str] = ()
+    #: Machines of the inventory that were not looked at, by inventory name.
+    unseen: c.Collection[str] = ()
 
     def standings(self) -> list[Standing]:
         """How the declared hosts stand."""
@@ -83,6 +85,8 @@ class _Context:
     partial_keys: frozenset[str]
     #: Inventory names of the machines that could not be read.
     unread: c.Sequence[str]
+    #: The declared hosts by their inventory names.
+    declared: c.Mapping[str, DeclaredHost]
 
     @classmethod
     def of(cls, survey: Survey) -> _Context:
@@ -103,6 +107,7 @@ class _Context:
             hosts=hosts,
             partial_keys=frozenset(keys),
             unread=[one.name for one in survey.readings.values() if one.problem],
+            declared={host.name: host for host in survey.hosts},
         )
 
 
@@ -146,7 +151,7 @@ def _entry(context: _Context, fqdn: str) -> dict[str, t.Any]:
         "machine": names[0] if identity is Identity.KNOWN else None,
         "machines": list(names),
         "identity": identity.value,
-        "inventory_line": "" if names or _unread(context, fqdn) else inventory_line(fqdn),
+        "inventory_line": "" if names or _behind(context, fqdn) else inventory_line(fqdn),
         "approved": approved,
         "status": status.value,
         "treatment": verdict.treatment.value,
@@ -159,7 +164,7 @@ def _entry(context: _Context, fqdn: str) -> dict[str, t.Any]:
 
 def _nameless(context: _Context, reading: Reading) -> dict[str, t.Any]:
     """A KMS host that has no full name: it can publish nothing, but has a host key all the same."""
-    verdict = treat(reading, context.hosts)
+    verdict = _verdict(context, reading)
     return {
         "fqdn": "",
         "machine": reading.name,
@@ -182,15 +187,15 @@ def _judge(
     if approved:
         return Status.APPROVED, Verdict(Treatment.LEAVE)
     if reading is not None:
-        verdict = treat(reading, context.hosts)
+        verdict = _verdict(context, reading)
         left = verdict.treatment is Treatment.REMOVE_RECORDS
         return Status.LEFT_BEHIND if left else Status.ROGUE, verdict
     if names:
         text = f"several machines say that they are {fqdn}: {', '.join(names)}; take the clones apart first"
         return Status.ROGUE, Verdict(Treatment.REPORT, text)
-    unread = _unread(context, fqdn)
-    if unread:
-        text = f"no machine that was read has this name; it may be {', '.join(unread)}, which could not be read"
+    behind = _behind(context, fqdn)
+    if behind:
+        text = f"no machine that was read has this name; it may be {behind}"
         return Status.ROGUE, Verdict(Treatment.REPORT, text)
     if not context.survey.addresses.get(fqdn, ("not looked up",)):
         text = "no machine that was read has this name, and the name has no address: remove its values in DNS"
@@ -198,9 +203,26 @@ def _judge(
     return Status.ROGUE, Verdict(Treatment.REPORT, "no machine of the inventory has this name: add it there")
 
 
-def _unread(context: _Context, fqdn: str) -> list[str]:
-    """Machines that could not be read and may be the one behind a name, by their inventory names: a hint, no more."""
-    return candidates(fqdn, context.unread)
+def _verdict(context: _Context, reading: Reading) -> Verdict:
+    """What can be done about a machine that is not approved by the name it gives itself.
+
+    A declared KMS host is none to be changed, whatever it calls itself: it or its declaration has the wrong name.
+    """
+    host = context.declared.get(reading.name)
+    if host is None:
+        return treat(reading, context.hosts)
+    own = fqdn_of(reading) or spelled(reading.kms.get("fqdn")) or "nobody"
+    text = f"declared as {host.fqdn or host.name}, says it is {own}: mend its name, or the declaration (kms_host_fqdn)"
+    return Verdict(Treatment.REPORT, text)
+
+
+def _behind(context: _Context, fqdn: str) -> str:
+    """Machines nobody has looked into that may be the one behind a name, in words: a hint, no more; "" for none."""
+    found = (
+        (candidates(fqdn, context.unread), "which could not be read"),
+        (candidates(fqdn, context.survey.unseen), "not looked at in this run"),
+    )
+    return "; or ".join(f"{', '.join(names)}, {why}" for names, why in found if names)
 
 
 def _account(context: _Context, reading: Reading | None) -> dict[str, t.Any]:

@@ -15,6 +15,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.batches import
     by_reason,
     progress,
     why_stop,
+    why_stop_removal,
 )
 
 
@@ -69,6 +70,23 @@ def some(state: State, count: int, text: str = "") -> list[Done]:
 )
 def test_when_to_stop(before: list[Done], batch: list[Done], limit: float, stops: bool) -> None:
     assert bool(why_stop([*before, *batch], batch, limit)) is stops
+
+
+@pytest.mark.parametrize(
+    ("left", "failed", "is_first", "stops"),
+    [
+        ([], [], True, False),
+        ([0], [], True, True),  # the canary has shown that nothing goes
+        ([0], ["a.example"], False, False),
+        ([0, 1], ["a.example", "b.example"], False, True),
+        ([], ["other.example"], True, False),
+    ],
+)
+def test_when_records_that_stay_stop_the_run(left: list[int], failed: list[str], is_first: bool, stops: bool) -> None:
+    values = [{"domain": f"{name}.example", "target": "web07.a.example"} for name in "ab"]
+    found = why_stop_removal(values, [values[index] for index in left], failed, is_first=is_first)
+    assert bool(found) is stops
+    assert why_stop_removal([], [], [], is_first=True) == ""
 
 
 def test_progress_estimates_what_is_left_from_what_was_done() -> None:

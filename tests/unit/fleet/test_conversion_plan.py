@@ -62,6 +62,29 @@ def test_an_approved_host_is_never_among_them_whatever_an_older_report_says() ->
     assert "web" not in planned(approved=ApprovedHosts.of([KMS1, WEB7]))["orders"]
 
 
+def test_a_declared_host_is_never_among_them_whatever_it_calls_itself() -> None:
+    for fqdn in (f"renamed.{CORP}", "kms1", ""):
+        for keys in ([key()], []):
+            renamed = machine("kms1", fqdn, *keys)
+            report = survey(fleet(renamed, WEB, records=[value(f"renamed.{CORP}")]))
+            assert "kms1" not in plan(report, ["kms1", "web"])["orders"]
+
+
+def test_a_host_declared_after_an_earlier_report_is_left_alone_with_a_reason() -> None:
+    report = survey(fleet(*EVERYBODY, machine("bare", "", key()), records=RECORDS))
+    made = plan(report, [*NAMES, "bare"], declared=["web", "left", "bare"])
+    assert not {"web", "left", "bare"} & {*made["orders"], *made["outside"]}
+    told = {item["machine"]: item["reason"] for item in made["left_out"]}
+    assert all("declared as a KMS host" in told[name] for name in ("web", "left", "bare"))
+
+
+def test_the_first_turn_is_that_of_a_machine_that_is_to_be_converted() -> None:
+    tidied = machine("a-left", f"a-left.{CORP}")
+    report = survey(fleet(tidied, *EVERYBODY, records=[*RECORDS, value(f"a-left.{CORP}")]))
+    hosts = plan(report, ["a-left", *NAMES])["hosts"]
+    assert set(hosts[:2]) == {"web", "both"} and "a-left" in hosts
+
+
 def test_what_is_outside_of_the_run_is_counted_and_left_alone() -> None:
     made = planned("web")
     assert list(made["orders"]) == ["web"]
@@ -82,6 +105,7 @@ def test_how_each_is_treated() -> None:
         "other": {},
         "keep": ["half", "left", "mak"],
         "untouched": ["mak"],
+        "fqdn": {name: f"{name}.{CORP}" for name in orders if name != "web"} | {"web": WEB7},
     }
 
 
@@ -144,6 +168,15 @@ def test_the_values_of_a_machine_go_once_it_is_no_host() -> None:
     assert left_behind("left", {"unreachable": True}) == {(CORP, f"left.{CORP}")}
 
 
+def test_the_name_of_an_approved_host_is_never_removed() -> None:
+    order = planned()["orders"]["web"]
+    result = DONE | {"published_as": [*DONE["published_as"], {"domain": CORP, "target": KMS1.upper()}]}
+    found = values_of(judge("web", order, result), order, result, ApprovedHosts.of([KMS1]))
+    assert {one["target"] for one in found} == {WEB7}
+    assert values_of(judge("web", order, result), order, result, ApprovedHosts.of([KMS1, WEB7])) == []
+    assert planned()["approved"] == [KMS1]
+
+
 def test_the_values_of_a_machine_that_may_still_be_a_host_stay() -> None:
     for name, result in (("web", FAILED), ("web", {"unreachable": True}), ("both", DONE), ("web", None)):
         assert left_behind(name, result) == set()
@@ -170,9 +203,9 @@ def test_the_state_before_is_kept_without_what_nobody_needs() -> None:
 SECOND = declare("kms2", {"kms_host_domains": [CORP], "kms_host_rank": "secondary"}, KMS2)
 
 
-def two_hosts(count: int, *domains: str) -> Data:
-    real = machine("kms2", KMS2, key(current_count=count))
-    found = fleet(real, records=SECOND.wanted, approved=ApprovedHosts.of([KMS1, KMS2]))
+def two_hosts(count: int, *domains: str, leaving: Reading | None = None, **more: t.Any) -> Data:
+    real = machine("kms2", KMS2, key(current_count=count, **more))
+    found = fleet(real, *([leaving] if leaving else []), records=SECOND.wanted, approved=ApprovedHosts.of([KMS1, KMS2]))
     extra = [value(KMS1, domain, 10) for domain in domains]
     hosts = [PRIMARY, SECOND]
     return survey(type(found)(hosts, found.approved, found.readings, [*found.records, *extra]))
@@ -183,6 +216,22 @@ def test_a_host_leaves_only_what_another_one_serves() -> None:
     assert "threshold" in retire_problems(two_hosts(3), "kms1")[0]
     assert BRANCH in retire_problems(two_hosts(30, BRANCH), "kms1")[0]
     assert "no declared KMS host" in retire_problems(two_hosts(30), "web")[0]
+
+
+def test_a_host_with_a_key_of_another_application_is_refused_with_its_activation_id() -> None:
+    both = machine("kms1", KMS1, key(), OFFICE)
+    (problem,) = retire_problems(two_hosts(30, leaving=both), "kms1")
+    assert "0f0f" in problem
+
+
+def test_another_host_must_activate_what_the_leaving_one_does() -> None:
+    older = "Windows(R) Operating System, VOLUME_KMS_WS16 channel"
+    (missing, itself) = retire_problems(two_hosts(30, description=older), "kms1")
+    assert CORP in missing and "Windows Server 2022" in missing and "Windows Server 2016" not in missing
+    assert "kms1 itself" in itself
+    newer = machine("kms1", KMS1, key(), build=26100)  # it runs what no host of the fleet has a key for
+    (problem,) = retire_problems(two_hosts(30, leaving=newer), "kms1")
+    assert "kms1 itself" in problem
 
 
 def test_what_retiring_a_host_takes() -> None:

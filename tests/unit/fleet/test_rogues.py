@@ -232,6 +232,21 @@ def test_a_name_that_may_be_that_of_an_unread_machine_is_not_to_be_added_once_mo
     assert dead.name in found["advice"] and found["machine"] is None
 
 
+def test_a_machine_that_was_not_looked_at_is_not_to_be_added_to_the_inventory() -> None:
+    found = entry(survey(fleet(records=[value()], unseen=["web07"])), WEB7)
+    assert (found["treatment"], found["inventory_line"]) == ("report", "")
+    assert "web07, not looked at in this run" in found["advice"]
+
+
+@pytest.mark.parametrize("own", [f"renamed.{CORP}", "kms1", ""])
+def test_a_declared_host_that_calls_itself_otherwise_is_reported_and_never_converted(own: str) -> None:
+    report = survey(fleet(machine("kms1", own, key()), records=[value(f"renamed.{CORP}")]))
+    (found,) = [host for host in report["hosts"] if host["machine"] == "kms1"]
+    assert (found["status"], found["treatment"]) == ("rogue", "report")
+    assert f"declared as {KMS1}, says it is {own or 'nobody'}" in found["advice"]
+    assert machines_to_convert(report) == []
+
+
 def test_a_name_without_an_address_and_without_a_machine_is_stale() -> None:
     report = survey(fleet(records=[value()], addresses={WEB7: [], KMS1: ["192.0.2.1"]}))
     assert entry(report, WEB7)["status"] == "stale"

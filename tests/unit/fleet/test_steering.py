@@ -74,6 +74,14 @@ def test_the_host_that_has_its_count_is_taken_else_the_one_with_the_highest(
     assert bool(plan.notes) == (max(first, second) < 25)
 
 
+def test_a_host_that_is_not_ready_is_not_chosen_and_keeps_its_rank() -> None:
+    (plan,) = steering.steer(standings(50, 50), [*AS_DECLARED, rogue()], APPROVED, [CORP], ready=["kms2"])
+    assert plan.host == SECONDARY
+    assert values(plan.wanted) == {(KMS1, 10, 100), (KMS2, 0, 65535)}
+    (plan,) = steering.steer(standings(50, 50), [*AS_DECLARED, rogue()], APPROVED, [CORP], ready=[])
+    assert plan.host is None and plan.wanted == ()
+
+
 def test_a_domain_stays_with_the_host_that_it_is_steered_to_as_long_as_that_has_its_count() -> None:
     now = SrvRecord(CORP, KMS2, 1688, 0, 65535)
     (plan,) = steering.steer(standings(50, 50), [now, rogue()], APPROVED, [CORP])

@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: The fleetops.kms contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the playbooks are told of a conversion: whom it leaves alone, what stops it, and what is left."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from unit.fleet.test_conversion_plan import DONE, EVERYBODY, NAMES, RECORDS
+from unit.fleet.test_rogues import BRANCH, CORP, KMS1, PRIMARY, WEB7, fleet
+
+from ansible_collections.fleetops.kms.plugins.filter.conversion import (
+    RESULT,
+    convert_plan,
+    convert_report,
+    convert_tally,
+    convert_values,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import survey
+
+Data = dict[str, t.Any]
+
+REPORT = survey(fleet(*EVERYBODY, records=RECORDS))
+DECLARED = [PRIMARY.as_dict()]
+OTHER = f"oldname.{CORP}"
+
+
+def made(machines: t.Sequence[str] = NAMES, declared: t.Any = DECLARED, **more: t.Any) -> Data:
+    return t.cast(Data, convert_plan(REPORT, machines, [1, "100%"], declared=declared, **more))
+
+
+def test_an_earlier_report_is_no_reason_to_touch_who_is_declared_or_approved_now() -> None:
+    web = declare("web", {}, None).as_dict()  # not read in this run, and its inventory name is no full name
+    assert "web" in made()["hosts"]
+    assert "web" not in made(declared=[*DECLARED, web])["hosts"]
+    assert "web" not in made(approved=[WEB7])["hosts"]
+
+
+def test_a_run_that_knows_of_nobody_approved_is_refused() -> None:
+    with pytest.raises(AnsibleFilterError, match="no KMS host is approved"):
+        made(declared=[])
+
+
+def test_an_approved_host_outside_of_the_run_stops_it() -> None:
+    assert made()["stop"] == []
+    assert "kms1" in made(outside=["kms1"])["stop"][0]
+
+
+def tally(left: t.Sequence[Data], **more: t.Any) -> Data:
+    result = DONE | {"published_as": [{"domain": BRANCH, "target": OTHER}]}
+    done = convert_tally({}, made()["json"], {"web": {RESULT: result}}, ["web"], left, 0.0, 10, **more)
+    return t.cast(Data, done)
+
+
+def test_a_list_is_not_cleared_while_any_name_of_its_machine_is_in_dns() -> None:
+    assert tally([], via="rfc2136", cleanup={"domains_failed": []})["to_clear"] == ["web"]
+    assert tally([{"domain": BRANCH, "target": OTHER}])["to_clear"] == []
+
+
+@pytest.mark.parametrize("cleanup", [{"domains_failed": [CORP, BRANCH]}, {"msg": "no server"}, None])
+def test_a_removal_that_fails_everywhere_stops_the_run(cleanup: Data | None) -> None:
+    left = [{"domain": BRANCH, "target": OTHER}]
+    assert "none of the domains" in tally(left, via="rfc2136", cleanup=cleanup)["stop"]
+    assert tally(left, via="none")["stop"] == ""
+    assert tally([], via="rfc2136", cleanup=cleanup, check_mode=True)["stop"] == ""
+
+
+def test_an_approved_name_is_never_handed_on_for_removal() -> None:
+    result = DONE | {"published_as": [{"domain": CORP, "target": KMS1}]}
+    values = convert_values(made()["json"], {"web": {RESULT: result}}, ["web"])
+    assert [value["target"] for value in values] == [WEB7]
+
+
+def test_the_summary_tells_of_rogues_that_are_left() -> None:
+    planned = made(["web"])
+    told = "\n".join(convert_report(planned["json"], tally([]), {"web": {}})["lines"])
+    assert "5 rogues are outside of this run" in told
+    assert "2 are left as they are" in told
