@@ -117,7 +117,7 @@ def clean_up(lab: LabProcess, folder: pathlib.Path, forks: int) -> Outcome:
             env=environment(folder, **more),
         )
         with PeakMemory(process.pid) as memory:
-            _, status, usage = os.wait4(process.pid, 0)
+            _process, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
     rows = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()] if lines.exists() else []

@@ -229,7 +229,7 @@ def heal(stage: Stage) -> None:
         *stage.dns(header=False),
     )
     stage.lab.reset_stats()
-    run, _ = stage.run("fleetops.kms.clean_up", **how)
+    run, _seconds = stage.run("fleetops.kms.clean_up", **how)
     changed = sum(row["changed"] for row in run.rows[-1]["hosts"].values())
     writes = stage.lab.totals()["writes"]
     expect((changed, writes) == (0, 0), f"the second clean_up reports changed={changed} and sent {writes} writes")

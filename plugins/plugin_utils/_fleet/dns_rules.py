@@ -110,7 +110,8 @@ def _judge(
             text = f"{data(item.found)} should be {data(item.wanted)}{why}"
             return fail(Kind.DIFFERENT, item.domain, text, host.name)
         return fail(Kind.MISSING, item.domain, f"no record {data(item.wanted)}{why}", host.name)
-    assert item.found is not None
+    if item.found is None:
+        raise ValueError("a finding has a wanted record, a found one, or both")
     if item.found.target in approved:
         return _undeclared(item.found, approved)
     if item.kind is FindingKind.EXTRA:

@@ -11,7 +11,6 @@ import subprocess
 import time
 import typing as t
 
-import pytest
 from integration.clean_up.rogue_fleet import CLEAN_UP, CORP, HEALED, KMS1, fleet, key_calls, quickly, records, targets
 from integration.clean_up.rogue_fleet import run as run_playbook
 from integration.kit import Ansible, environment, program, writes
@@ -74,7 +73,6 @@ def kill_when(reached: t.Callable[[LabProcess], bool], lab: LabProcess, folder: 
             process.wait()
 
 
-@pytest.mark.long
 def test_whenever_it_dies_the_next_run_ends_in_the_same_healed_state(ansible: Ansible, tmp_path: pathlib.Path) -> None:
     with LabProcess(fleet(rogues=len(ROGUES))) as lab:
         for moment, reached in MOMENTS.items():

@@ -144,19 +144,19 @@ def story(lab: LabProcess, ansible: Ansible, tmp_path_factory: pytest.TempPathFa
         return done, sent, records(lab)
 
     path = pathlib.Path(tmp_path_factory.mktemp("report")) / "rogues.json"
-    found, found_writes, _ = run(FIND, "-e", f"kms_report_path={path}")
+    found, found_writes, _rest = run(FIND, "-e", f"kms_report_path={path}")
     assert found_writes == [], "find_rogues is read-only"
-    checked, checked_writes, _ = run(STEER, "--check", "--diff", *SOON)
-    steered, _, steered_dns = run(STEER, "--diff", *SOON)
-    again, again_writes, _ = run(STEER, *SOON)
-    verified, _, _ = run(VERIFY)
-    deployed, deployed_writes, _ = run(DEPLOY, *SOON)
+    checked, checked_writes, _rest = run(STEER, "--check", "--diff", *SOON)
+    steered, _rest, steered_dns = run(STEER, "--diff", *SOON)
+    again, again_writes, _rest = run(STEER, *SOON)
+    verified, _rest, _rest = run(VERIFY)
+    deployed, deployed_writes, _rest = run(DEPLOY, *SOON)
     remove(lab, BRANCH, f"gone.{BRANCH}")
-    kept, _, kept_dns = run(STEER, *UNSTEER)
+    kept, _rest, kept_dns = run(STEER, *UNSTEER)
     lab.call("stop_machine", machine=SHOP)
     remove(lab, CORP, WEB)
-    unsteered, _, unsteered_dns = run(STEER, *UNSTEER)
-    redeployed, _, _ = run(DEPLOY, *SOON)
+    unsteered, _rest, unsteered_dns = run(STEER, *UNSTEER)
+    redeployed, _rest, _rest = run(DEPLOY, *SOON)
     return Story(
         found,
         json.loads(path.read_text(encoding="utf-8")),
@@ -219,7 +219,7 @@ def test_a_second_run_writes_nothing(story: Story) -> None:
 def test_verify_knows_the_steered_state_as_a_warning(story: Story) -> None:
     found = kinds(story.verified)
     assert {("warn", "steered", CORP), ("warn", "steered", BRANCH), ("warn", "not_approved", CORP)} <= found
-    assert not any(kind in ("different", "undeclared", "publish_list") for _, kind, _ in found)
+    assert not any(kind in ("different", "undeclared", "publish_list") for _severity, kind, _where in found)
 
 
 def test_a_deployment_leaves_what_is_steered_alone_while_the_reason_lasts(story: Story) -> None:

@@ -28,7 +28,8 @@ DECLARED = [PRIMARY.as_dict()]
 OTHER = f"oldname.{CORP}"
 
 
-def made(machines: t.Sequence[str] = NAMES, declared: t.Any = DECLARED, **more: t.Any) -> Data:
+def made(machines: t.Sequence[str] = NAMES, declared: t.Any = None, **more: t.Any) -> Data:
+    declared = DECLARED if declared is None else declared
     return t.cast(Data, convert_plan(REPORT, machines, [1, "100%"], declared=declared, **more))
 
 
