@@ -11,7 +11,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action impor
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments, Range
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Plan
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Outcome, Planner
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import Needs
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import HOST_VERSION, Needs
 
 
 class ActionModule(KmsAction):
@@ -23,6 +23,7 @@ class ActionModule(KmsAction):
             fqdn=True,
             publish_list=True,
             search_domains=True,
+            registry=(HOST_VERSION,),
             firewall=args["firewall"],
             events=tuple(args["event_codes"]) if args["events"] else (),
             event_hours=args["event_hours"],

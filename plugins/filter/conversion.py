@@ -19,6 +19,9 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import 
 SCHEMA = "fleetops.kms.conversion"
 VERSION = 1
 
+#: What is planned in batches: Windows (and what only has to be tidied up), then host keys of Office alone.
+KINDS = ("hosts", "office")
+
 #: Where the role keeps a machine's results during a run.
 RESULT = "_kms_convert_result"
 CLEARED = "_kms_convert_cleared"
@@ -71,12 +74,13 @@ def convert_plan(
     if outside:
         text = f"{', '.join(sorted(outside))}: approved KMS hosts outside of this run; take them into --limit"
         planned["stop"] = [text, *planned["stop"]]
-    names = planned["hosts"]
+    sizes = {kind: batches.batch_sizes(len(planned[kind]), _steps(steps)) for kind in KINDS}
     total = len(planned["orders"])
-    sizes = batches.batch_sizes(len(names), _steps(steps))
-    lines = [
-        f"{total} machines to turn into clients or to tidy up, in batches of {', '.join(map(str, sizes or [total]))}."
-    ]
+    lines = [f"{total} machines to turn into clients or to tidy up{_in_batches(sizes['hosts'])}."]
+    if planned["office"]:
+        lines.append(
+            f"{len(planned['office'])} of them only lose a host key of Office, last{_in_batches(sizes['office'])}."
+        )
     lines += batches.by_reason((item["machine"] or item["fqdn"], item["reason"]) for item in planned["left_out"])
     added = [item["inventory_line"] for item in planned["left_out"] if item["inventory_line"]]
     if added:
@@ -85,13 +89,11 @@ def convert_plan(
         lines.append(
             f"{len(planned['outside'])} more machines are outside of this run: {batches.named(planned['outside'])}"
         )
-    sizes = sizes or [1]
     return plain(
         {
             "json": json.dumps(plain({**planned, "sizes": sizes, "started": float(started)})),
-            "hosts": planned["hosts"],
-            "office": planned["office"],
-            "sizes": sizes,
+            **{kind: planned[kind] for kind in KINDS},
+            "sizes": {kind: found or [1] for kind, found in sizes.items()},
             "stop": planned["stop"],
             "short": conversion.orders_in_short(planned),
             "lines": lines if total or planned["left_out"] or planned["outside"] else ["There is nothing to convert."],
@@ -101,14 +103,19 @@ def convert_plan(
 
 @fleet_filter
 def convert_batch(plan: str, tally: Mapping[str, Any], kind: str = "hosts") -> list[str]:
-    """Return the machines whose turn it is: the next batch, or all that have host keys of Office alone."""
+    """Return the machines whose turn it is: the next batch of a kind, ``hosts`` or ``office``."""
     planned = _read(plan)
-    if kind != "hosts":
-        return list(planned["office"])
-    start = int(tally.get("batches_done") or 0)
-    sizes = planned["sizes"]
-    before = sum(sizes[:start])
-    return list(planned["hosts"][before : before + (sizes[start] if start < len(sizes) else 0)])
+    done, sizes = _batches_done(tally, kind), planned["sizes"][kind]
+    before = sum(sizes[:done])
+    return list(planned[kind][before : before + sum(sizes[done : done + 1])])
+
+
+def _batches_done(tally: Mapping[str, Any], kind: str) -> int:
+    return int((tally.get("batches_done") or {}).get(kind, 0))
+
+
+def _in_batches(sizes: Sequence[int]) -> str:
+    return f", in batches of {', '.join(map(str, sizes))}" if sizes else ""
 
 
 @fleet_filter
@@ -173,7 +180,9 @@ def convert_tally(
             clear.append(name)
     batch = [conversion.done_of(row) for row in rows]
     every = [*map(conversion.done_of, so_far.get("rows") or ()), *batch]
-    stop = batches.why_stop(every, batch, float(max_fail_percentage))
+    # What went well with Windows tells nothing about Office: each kind begins with a machine that has to prove it.
+    alike = [one for one in every if one.machine in set(planned[kind])]
+    stop = batches.why_stop(alike, batch, float(max_fail_percentage))
     if not stop and via != "none" and not check_mode:
         is_first = not so_far.get("rows")
         stop = batches.why_stop_removal(values, left, _failed_domains(cleanup, values), is_first=is_first)
@@ -191,7 +200,7 @@ def convert_tally(
                     }
                 )
             ),
-            "batches_done": int(tally.get("batches_done") or 0) + (kind == "hosts"),
+            "batches_done": {one: _batches_done(tally, one) + (one == kind) for one in KINDS},
             "to_clear": clear,
             "stop": stop or tally.get("stop") or "",
             "lines": lines,

@@ -43,12 +43,16 @@ def ready_hosts(report: c.Mapping[str, t.Any]) -> list[Entry]:
     return [
         host
         for host in report["hosts"]
-        if host["approved"] and host["records"] and host["addresses"] != [] and _windows_keys(host)
+        if host["approved"]
+        and host["records"]
+        and host["addresses"] != []
+        and any(k["activated"] for k in host["keys"])
     ]
 
 
-def _windows_keys(host: Entry) -> list[Entry]:
-    return [key for key in host["keys"] if key["application"] == "windows" and key["activated"]]
+def _keys(host: Entry, application: str = "windows") -> list[Entry]:
+    """The activated host keys of an application."""
+    return [key for key in host["keys"] if key["application"] == application and key["activated"]]
 
 
 def answering_hosts(report: c.Mapping[str, t.Any]) -> dict[str, str]:
@@ -59,7 +63,7 @@ def answering_hosts(report: c.Mapping[str, t.Any]) -> dict[str, str]:
     found = [
         (min((record["priority"], record["port"]) for record in host["records"]), host)
         for host in ready_hosts(report)
-        if any((key["current_count"] or 0) >= (key["required_count"] or 1) for key in _windows_keys(host))
+        if any((key["current_count"] or 0) >= (key["required_count"] or 1) for key in _keys(host))
     ]
     found.sort(key=lambda item: (item[0][0], item[1]["fqdn"]))
     return {str(host["machine"]): f"{host['fqdn']}:{port}" for (_priority, port), host in found if host["machine"]}
@@ -81,24 +85,20 @@ def plan(
     prove that conversion works.
     """
     known = ApprovedHosts.of([*report["approved_hosts"], *(approved.patterns if approved else ())])
-    wanted = set(machines_to_convert(report)) - set(declared)
-    servers = answering_hosts(report)
+    entries = [entry for entry in report["hosts"] if not entry["approved"] and entry["fqdn"] not in known]
+    wanted = set(machines_to_convert(report))
+    servers, ready = answering_hosts(report), ready_hosts(report)
     orders, left_out, outside = {}, [], []
-    for entry in report["hosts"]:
-        if entry["approved"] or entry["fqdn"] in known:
-            continue
+    for entry in entries:
         name = entry["machine"]
-        if name in declared and entry["treatment"] != Treatment.REPORT.value:
-            reason = (
-                f"declared as a KMS host, says it is {entry['fqdn'] or 'nobody'}: mend its name, or the declaration"
-            )
+        reason = _why_left_out(entry, wanted, declared, ready)
+        if reason is not None:
             left_out.append({**_left_out(entry), "reason": reason})
-        elif name not in wanted:
-            left_out.append(_left_out(entry))
-        elif name not in machines:
-            outside.append(name)
-        else:
+        elif name in machines:
             orders[name] = _order(entry, servers)
+        else:
+            outside.append(name)
+    here = [entry for entry in entries if entry["machine"] in machines and entry["machine"] not in declared]
     orders = dict(sorted(orders.items(), key=lambda item: item[1]["treatment"] == Treatment.REMOVE_RECORDS.value))
     told = {item["machine"] for item in left_out}
     left_out += [
@@ -118,18 +118,46 @@ def plan(
         "orders": orders,
         "left_out": left_out,
         "outside": sorted(outside),
-        "ready": [host["fqdn"] for host in ready_hosts(report)],
         "approved": list(known.patterns),
-        "stop": _why_not(report, orders),
+        "stop": _why_not(report, ready, len(orders), sum(_is_unserved(entry, ready) for entry in here)),
     }
 
 
-def _why_not(report: c.Mapping[str, t.Any], orders: c.Mapping[str, Entry]) -> list[str]:
-    if orders and not ready_hosts(report):
+def _why_left_out(
+    entry: Entry, wanted: c.Container[str], declared: c.Container[str], ready: c.Sequence[Entry]
+) -> str | None:
+    """Return why a run does nothing about an entry of a report, None where it can."""
+    if entry["machine"] in declared and entry["treatment"] != Treatment.REPORT.value:
+        return f"declared as a KMS host, says it is {entry['fqdn'] or 'nobody'}: mend its name, or the declaration"
+    if entry["machine"] not in wanted:
+        return str(entry["advice"])
+    if entry["treatment"] != Treatment.REMOVE_RECORDS.value and _is_unserved(entry, ready):
+        return (
+            "the approved KMS hosts that would serve it as a client are not published, or their names have no address:"
+            " deploy them first (deploy_hosts)"
+        )
+    return None
+
+
+def _is_unserved(entry: Entry, ready: c.Sequence[Entry]) -> bool:
+    """Whether no approved host that clients can find would serve what a host key leaves behind: Windows, or Office."""
+    applications = {key["application"] for key in entry["keys"]}
+    if "windows" in applications:
+        able = {host["machine"] for host in ready if _keys(host)}
+        return not able & set(entry["served_by"] or ())
+    return "office" in applications and not any(_keys(host, "office") for host in ready)
+
+
+def _why_not(report: c.Mapping[str, t.Any], ready: c.Sequence[Entry], orders: int, unserved: int) -> list[str]:
+    if (orders or unserved) and not ready:
+        told = [f"{host['fqdn']}: {host['advice']}" for host in report["hosts"] if host["approved"] and host["advice"]]
         return [
             "no approved KMS host is published, resolvable and activated: what is turned into a client would find none."
-            " Deploy one first (deploy_hosts), and take the KMS hosts into --limit"
+            " Deploy one first (deploy_hosts), and take the KMS hosts into --limit",
+            *told,
         ]
+    if unserved and not orders:
+        return [f"no approved KMS host would serve any of the {unserved} rogues as a client; see above what each needs"]
     return []
 
 
@@ -137,7 +165,6 @@ def _left_out(entry: Entry) -> dict[str, str]:
     return {
         "machine": entry["machine"] or ", ".join(entry["machines"]),
         "fqdn": entry["fqdn"],
-        "reason": entry["advice"],
         "inventory_line": entry["inventory_line"],
     }
 
@@ -189,7 +216,7 @@ def judge(machine: str, order: Entry, result: t.Any, *, check_mode: bool = False
         if "verified" not in one:
             return Done(machine, State.FAILED, _message(one))
     if order["stays_host"] or (not check_mode and _kms(results[-1]).get("is_kms_host")):
-        return Done(machine, State.STAYS_HOST, "still has a host key of Office: remove it by its activation ID")
+        return Done(machine, State.STAYS_HOST, "its Windows is a client now, a host key of Office is left: run again")
     return Done(machine, State.CONVERTED if any(one.get("changes") for one in results) else State.SETTLED)
 
 
@@ -311,11 +338,11 @@ def _other_keys(own: Entry) -> list[str]:
 
 def _unserved(own: Entry, others: c.Iterable[Entry]) -> list[str]:
     """Return what the keys of a host activate and those of the others do not; an unknown key is given the benefit."""
-    kept = [key["generation"] for host in others for key in _windows_keys(host)]
+    kept = [key["generation"] for host in others for key in _keys(host)]
     return [
         release.name
         for release in RELEASES.values()
-        if any(serves(key["generation"], release.id) for key in _windows_keys(own))
+        if any(serves(key["generation"], release.id) for key in _keys(own))
         and all(serves(generation, release.id) is False for generation in kept)
     ]
 

@@ -78,6 +78,18 @@ def served_by(reading: Reading, hosts: c.Iterable[Reading]) -> tuple[str, ...]:
     )
 
 
+def office_servers(hosts: c.Iterable[Reading]) -> tuple[str, ...]:
+    """Return which of the KMS hosts have an activated host key of Office.
+
+    Of which Office that is, its product does not tell in every case (``VOLUME_KMS`` alone): any will do.
+    """
+    return tuple(
+        host.name
+        for host in hosts
+        if any(product.get("license_status") == LicenseStatus.LICENSED for product in host_keys(host, "office"))
+    )
+
+
 def treat(reading: Reading, hosts: c.Sequence[Reading]) -> Verdict:
     """Return what can be done about a machine that is not approved; ``hosts`` are the approved ones that were read."""
     if reading.problem:
@@ -86,10 +98,7 @@ def treat(reading: Reading, hosts: c.Sequence[Reading]) -> Verdict:
     if windows:
         return _treat_windows(reading, hosts, bool(office))
     if office:
-        return Verdict(
-            Treatment.REMOVE_OFFICE_KEY,
-            "has a KMS host key of Office only: that key is removed by its activation ID, Windows stays as it is",
-        )
+        return _treat_office(office, hosts)
     if host_keys(reading):
         return Verdict(Treatment.REPORT, "has a KMS host key of another application: remove it with its own tools")
     return Verdict(Treatment.REMOVE_RECORDS, _no_host(reading))
@@ -121,15 +130,36 @@ def _treat_windows(reading: Reading, hosts: c.Sequence[Reading], has_office: boo
     return Verdict(Treatment.CONVERT, f"can be turned into a client{stays}")
 
 
-def is_unfinished(reading: Reading) -> bool:
-    """Whether a client still has a publish list: a run that was to turn it into one has died before its last step.
+def _treat_office(office: c.Sequence[c.Mapping[str, t.Any]], hosts: c.Iterable[Reading]) -> Verdict:
+    if office_servers(hosts):
+        return Verdict(
+            Treatment.REMOVE_OFFICE_KEY,
+            "has a KMS host key of Office only: that key is removed by its activation ID, Windows stays as it is",
+        )
+    ids = ", ".join(str(product.get("activation_id")) for product in office)
+    return Verdict(
+        Treatment.REPORT,
+        "has a KMS host key of Office only, and no approved KMS host has an activated one: the Office clients that it"
+        " serves would find none. Give an approved host one first (fleetops.kms.host with application: office); or, if"
+        " no Office is activated by KMS, remove this one (fleetops.kms.product_key with state: absent, activation_id:"
+        f" {ids})",
+    )
 
-    The list is deleted only when the records that it tells of are gone from DNS.
+
+def is_unfinished(reading: Reading) -> bool:
+    """Whether a run that was to turn a KMS host into this client has died before its last step.
+
+    KeyManagementServiceVersion is deleted when all is done on the machine, and the publish list when the records that
+    it tells of are gone from DNS.
     """
-    return reading.kms.get("role") == "kms_client" and bool(reading.kms.get("publish_list")) and not host_keys(reading)
+    kms = reading.kms
+    left = kms.get("publish_list") or kms.get("host_version")
+    return kms.get("role") == "kms_client" and bool(left) and not host_keys(reading)
 
 
 def _no_host(reading: Reading) -> str:
+    if reading.kms.get("host_version") and is_unfinished(reading):
+        return "has no KMS host key, but its conversion has not come to its end: what is left of it is done"
     if is_unfinished(reading):
         return "has no KMS host key: only its publish list, and perhaps values in DNS, are left"
     role = str(reading.kms.get("role") or "unknown").replace("_", " ")

@@ -142,13 +142,14 @@ def _entry(context: _Context, fqdn: str) -> dict[str, t.Any]:
         if host.fqdn == fqdn and context.survey.readings.get(host.name, Reading(host.name)).problem
     )
     identity = Identity.AMBIGUOUS if len(names) > 1 else Identity.KNOWN if names else Identity.UNKNOWN
-    reading = context.survey.readings[names[0]] if identity is Identity.KNOWN else None
     approved = fqdn in context.survey.approved
+    machine = _the_one(context, fqdn, names, approved)
+    reading = context.survey.readings[machine] if machine else None
     status, verdict = _judge(context, fqdn, reading, approved, names)
     addresses = context.survey.addresses.get(fqdn)
     return {
         "fqdn": fqdn,
-        "machine": names[0] if identity is Identity.KNOWN else None,
+        "machine": machine,
         "machines": list(names),
         "identity": identity.value,
         "inventory_line": "" if names or _behind(context, fqdn) else inventory_line(fqdn),
@@ -160,6 +161,13 @@ def _entry(context: _Context, fqdn: str) -> dict[str, t.Any]:
         **_account(context, reading),
         "records": [_record(context, record) for record in context.records.get(fqdn, ())],
     }
+
+
+def _the_one(context: _Context, fqdn: str, names: c.Sequence[str], approved: bool) -> str | None:
+    """The machine behind a name; of several only an approved one that is declared so, as nothing is done to it."""
+    declared = [name for name in names if name in context.declared and context.declared[name].fqdn == fqdn]
+    found = declared if approved and len(names) > 1 else names
+    return found[0] if len(found) == 1 else None
 
 
 def _nameless(context: _Context, reading: Reading) -> dict[str, t.Any]:
@@ -185,14 +193,13 @@ def _judge(
     context: _Context, fqdn: str, reading: Reading | None, approved: bool, names: c.Sequence[str]
 ) -> tuple[Status, Verdict]:
     if approved:
-        return Status.APPROVED, Verdict(Treatment.LEAVE)
+        return Status.APPROVED, Verdict(Treatment.LEAVE, _several(context, fqdn, names) if len(names) > 1 else "")
     if reading is not None:
         verdict = _verdict(context, reading)
         left = verdict.treatment is Treatment.REMOVE_RECORDS
         return Status.LEFT_BEHIND if left else Status.ROGUE, verdict
     if names:
-        text = f"several machines say that they are {fqdn}: {', '.join(names)}; take the clones apart first"
-        return Status.ROGUE, Verdict(Treatment.REPORT, text)
+        return Status.ROGUE, Verdict(Treatment.REPORT, _several(context, fqdn, names))
     behind = _behind(context, fqdn)
     if behind:
         text = f"no machine that was read has this name; it may be {behind}"
@@ -201,6 +208,28 @@ def _judge(
         text = "no machine that was read has this name, and the name has no address: remove its values in DNS"
         return Status.STALE, Verdict(Treatment.REPORT, text)
     return Status.ROGUE, Verdict(Treatment.REPORT, "no machine of the inventory has this name: add it there")
+
+
+def _several(context: _Context, fqdn: str, names: c.Sequence[str]) -> str:
+    """What to do where several inventory names lead to a machine that gives itself the same name.
+
+    The installation ID is made of the hardware and the key: clones have the same one only on the same hardware.
+    """
+    ids = [
+        {str(product["installation_id"]) for product in kms.get("products") or () if product.get("installation_id")}
+        for kms in (context.survey.readings[name].kms for name in names)
+    ]
+    listed = ", ".join(names)
+    if ids[0] and all(found == ids[0] for found in ids):
+        return (
+            f"one computer that the inventory lists more than once, as {listed} (each says that it is {fqdn}, with the"
+            " same installation ID): keep one of these names in the inventory, or leave the others out of this run:"
+            f" --limit 'all:!{':!'.join(names[1:])}'. Nothing is done to it until then"
+        )
+    return (
+        f"several inventory names lead to what says that it is {fqdn}: {listed}. If they are clones, give each computer"
+        " a name of its own; if they are one computer, keep one of the names. Nothing is done to any of them until then"
+    )
 
 
 def _verdict(context: _Context, reading: Reading) -> Verdict:
@@ -356,14 +385,48 @@ def report_of(data: t.Any) -> c.Mapping[str, t.Any]:
     Raises ValueError for what is none, or of another version.
     """
     if isinstance(data, (str, bytes)):
-        data = json.loads(data)
+        try:
+            data = json.loads(data)
+        except ValueError as error:
+            raise ValueError(f"this is no JSON, perhaps it was cut: {error}") from error
     if not isinstance(data, c.Mapping) or data.get("schema") != SCHEMA:
         raise ValueError(f"this is no result of find_rogues: its schema is not {SCHEMA}")
     if data.get("version") != VERSION:
         raise ValueError(
             f"this result of find_rogues has version {data.get('version')}, {VERSION} is needed: run it again"
         )
+    missing = _missing(data)
+    if missing:
+        raise ValueError(f"this result of find_rogues lacks {', '.join(missing)}: take it whole, or run it again")
     return data
+
+
+#: What of a report is acted on: lists of the whole, and fields of each host, record and key.
+_LISTS = ("approved_hosts", "hosts", "domains", "unread")
+_OF_HOST = (
+    *("fqdn", "machine", "machines", "identity", "inventory_line", "approved", "status", "treatment", "advice"),
+    *("addresses", "problem", "is_kms_host", "role", "served_by", "publishes_in", "records", "keys"),
+)
+_OF_ROWS = {
+    "records": ("domain", "target", "port", "priority"),
+    "keys": ("application", "activation_id", "generation", "activated", "current_count", "required_count"),
+}
+
+
+def _missing(data: c.Mapping[str, t.Any]) -> list[str]:
+    """What a report lacks that every one has: it was cut, or put together by hand."""
+    lists = [name for name in _LISTS if not isinstance(data.get(name), list)]
+    if lists:
+        return lists
+    found = {f"{name} of a host" for host in data["hosts"] for name in _lacking(host, _OF_HOST)}
+    if not found:
+        rows = [(kind, row) for host in data["hosts"] for kind in _OF_ROWS for row in host[kind] or ()]
+        found = {f"{name} in {kind} of a host" for kind, row in rows for name in _lacking(row, _OF_ROWS[kind])}
+    return sorted(found)
+
+
+def _lacking(row: t.Any, names: c.Iterable[str]) -> list[str]:
+    return [name for name in names if not isinstance(row, c.Mapping) or name not in row]
 
 
 def machines_to_convert(report: c.Mapping[str, t.Any]) -> list[str]:

@@ -14,6 +14,7 @@ from .classes import REQUEST_COUNTERS
 from .codes import describe
 from .machine import Machine, Product, number, text
 from .publish import format_entry
+from .reader import HOST_VERSION
 from .settings import host_setting
 
 _COUNTER_NAMES = {
@@ -58,6 +59,7 @@ def report(machine: Machine) -> dict[str, t.Any]:
         "requests": _requests(machine),
         "publish_list": None if machine.publish_list is None else [format_entry(e) for e in machine.publish_list],
         "listening_port": host_setting("listening_port").read(machine),
+        "host_version": _text(machine.registry.get(HOST_VERSION)),
         "dns_publishing": host_setting("dns_publishing").read(machine),
         "low_cpu_priority": host_setting("low_cpu_priority").read(machine),
         "activation_interval": _interval(machine, "activation_interval"),
@@ -128,6 +130,10 @@ def _srv_record(domain: str, value: SrvValue) -> dict[str, t.Any]:
         "weight": value.weight,
         "ttl": value.ttl,
     }
+
+
+def _text(value: t.Any) -> str | None:
+    return None if value is None else str(value)
 
 
 def _date(value: t.Any) -> str | None:

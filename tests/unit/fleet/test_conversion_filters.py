@@ -8,11 +8,12 @@ import typing as t
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from unit.fleet.test_conversion_plan import DONE, EVERYBODY, NAMES, RECORDS
-from unit.fleet.test_rogues import BRANCH, CORP, KMS1, PRIMARY, WEB7, fleet
+from unit.fleet.test_conversion_plan import DONE, EVERYBODY, NAMES, OFFICE, RECORDS, SERVER, WEB
+from unit.fleet.test_rogues import BRANCH, CORP, KMS1, PRIMARY, WEB7, fleet, machine
 
 from ansible_collections.fleetops.kms.plugins.filter.conversion import (
     RESULT,
+    convert_batch,
     convert_plan,
     convert_report,
     convert_tally,
@@ -54,6 +55,22 @@ def tally(left: t.Sequence[Data], **more: t.Any) -> Data:
     result = DONE | {"published_as": [{"domain": BRANCH, "target": OTHER}]}
     done = convert_tally({}, made()["json"], {"web": {RESULT: result}}, ["web"], left, 0.0, 10, **more)
     return t.cast(Data, done)
+
+
+def test_office_has_batches_and_a_first_machine_of_its_own() -> None:
+    desks = [machine(f"desk{n}", f"desk{n}.{CORP}", OFFICE) for n in range(4)]
+    report = survey(fleet(SERVER, WEB, *desks, records=RECORDS))
+    planned = convert_plan(report, ["web", *(one.name for one in desks)], [1, "100%"], declared=DECLARED)
+    assert planned["sizes"] == {"hosts": [1], "office": [1, 3]}
+    good, bad = {RESULT: DONE}, {RESULT: {"msg": "no", "changes": []}}
+    first = convert_tally({}, planned["json"], {"web": good}, ["web"], [], 0.0, 60)
+    batch = convert_batch(planned["json"], first, "office")
+    assert batch == ["desk0"]
+    # One of two machines so far is less than 60 %, but the first one of Office has failed.
+    failed = convert_tally(first, planned["json"], {"desk0": bad}, batch, [], 0.0, 60, kind="office")
+    assert "1 of 1 machines failed" in failed["stop"]
+    assert convert_batch(planned["json"], failed, "office") == ["desk1", "desk2", "desk3"]
+    assert convert_batch(planned["json"], failed) == []
 
 
 def test_a_list_is_not_cleared_while_any_name_of_its_machine_is_in_dns() -> None:

@@ -37,7 +37,9 @@ LEFT = machine("left", f"left.{CORP}")
 MAK = machine("mak", f"mak.{CORP}", role="mak")
 HALF = machine("half", f"half.{CORP}", publish_list=[f"{BRANCH}, 0, 0"])
 DEAD = Reading("dead", problem="Connecting failed on dead: refused")
-EVERYBODY = [WEB, LAB, BOTH, LEFT, MAK, HALF, DEAD]
+#: It serves Office, too.
+SERVER = machine("kms1", KMS1, key(), key("office", activation_id="1f1f"), publish_list=[f"{CORP}, 10, 100"])
+EVERYBODY = [SERVER, WEB, LAB, BOTH, LEFT, MAK, HALF, DEAD]
 RECORDS = [value(), value(f"left.{CORP}"), value(f"mak.{CORP}"), value(f"both.{CORP}"), value(f"ghost.{CORP}")]
 NAMES = [one.name for one in EVERYBODY]
 
@@ -124,6 +126,45 @@ def test_without_an_approved_host_that_is_ready_nothing_is_planned() -> None:
     made = plan(survey(fleet(dead, WEB, LEFT, records=RECORDS)), ["web", "left"])
     assert made["orders"].keys() == {"left"}  # nobody could serve the other as a client
     assert "no approved KMS host" in made["stop"][0]
+
+
+def test_what_only_a_host_serves_that_nobody_finds_is_left_out() -> None:
+    second = machine("kms2", KMS2, key(description="Windows(R) Operating System, VOLUME_KMS_WS25 channel"), OFFICE)
+    newer = machine("newer", f"newer.{CORP}", key(), build=26100)
+    known = ApprovedHosts.of([KMS1, KMS2])
+    everybody = (second, newer, LAB, WEB)
+    made = plan(survey(fleet(*everybody, approved=known)), ["newer", "lab", "web"])
+    assert (list(made["orders"]), made["stop"]) == (["web"], [])
+    assert {item["machine"] for item in made["left_out"] if "not published" in item["reason"]} == {"newer", "lab"}
+    found = plan(survey(fleet(*everybody, records=[value(KMS2)], approved=known)), ["newer", "lab", "web"])
+    assert set(found["orders"]) == {"newer", "lab", "web"}
+
+
+def test_office_is_left_alone_without_an_approved_host_that_serves_office() -> None:
+    for other in (machine("kms1", KMS1, key()), machine("kms1", KMS1, key(), key("office", license_status=5))):
+        made = plan(survey(fleet(other, WEB, LAB, BOTH, records=RECORDS)), ["web", "lab", "both"])
+        assert (set(made["orders"]), made["office"], made["stop"]) == ({"web", "both"}, [], [])
+        (left,) = [item for item in made["left_out"] if item["machine"] == "lab"]
+        assert "activation_id: 0f0f" in left["reason"]
+
+
+def test_a_run_stops_when_nobody_serves_any_of_its_rogues() -> None:
+    newer = machine("newer", f"newer.{CORP}", key(), build=26100)
+    for other in (LAB, newer):
+        made = plan(survey(fleet(other)), [other.name])
+        assert made["orders"] == {} and "serve any of the 1 rogues" in made["stop"][0]
+    assert plan(survey(fleet(LAB, WEB)), ["lab", "web"])["stop"] == []
+    assert plan(survey(fleet(LAB)), [])["stop"] == []  # it has nothing to do here
+
+
+def test_an_approved_host_that_the_inventory_lists_twice_still_serves_and_says_so() -> None:
+    again = machine("kms1-again", KMS1, key(), publish_list=[f"{CORP}, 10, 100"])
+    report = survey(fleet(again, WEB, records=RECORDS))
+    made = plan(report, ["web", "kms1", "kms1-again"])
+    assert (list(made["orders"]), made["stop"]) == (["web"], [])
+    assert made["orders"]["web"]["against"] == f"{KMS1}:1688"
+    (own,) = [host for host in report["hosts"] if host["fqdn"] == KMS1]
+    assert own["identity"] == "ambiguous" and "kms1, kms1-again" in own["advice"]
 
 
 DONE: Data = {

@@ -199,12 +199,13 @@ def test_a_machine_with_a_host_key_is_a_rogue_without_any_record() -> None:
 @pytest.mark.parametrize(
     ("reading", "status", "treatment", "word"),
     [
-        (machine("w", WEB7, key("office")), "rogue", "remove_office_key", "Office"),
+        (machine("w", WEB7, key("office", activation_id="0f0f")), "rogue", "report", "activation_id: 0f0f"),
         (machine("w", WEB7, key(), key("office")), "rogue", "convert", "Office"),
         (machine("w", WEB7, key(), edition_id="ServerStandardEval"), "rogue", "report", "evaluation"),
         (machine("w", WEB7, key(), edition_id="ServerAzureStackHCICor"), "rogue", "report", "Azure"),
         (machine("w", WEB7, key(), build=26100), "rogue", "report", "Windows Server 2025"),
         (machine("w", WEB7), "left_behind", "remove_records", "no KMS host key"),
+        (machine("w", WEB7, host_version="10.0.20348.1"), "left_behind", "remove_records", "not come to its end"),
         (machine("w", WEB7, role="mak"), "left_behind", "remove_records", "mak"),
     ],
 )
@@ -212,6 +213,38 @@ def test_what_can_be_done_depends_on_the_machine(reading: Reading, status: str, 
     found = entry(survey(fleet(reading, records=[value()])), WEB7)
     assert (found["status"], found["treatment"]) == (status, treatment)
     assert word in found["advice"]
+
+
+def test_a_host_key_of_office_goes_when_an_approved_host_serves_office() -> None:
+    serving = machine("kms1", KMS1, key(), key("office"))
+    found = entry(survey(fleet(serving, machine("w", WEB7, key("office")), records=[value()])), WEB7)
+    assert (found["status"], found["treatment"]) == ("rogue", "remove_office_key")
+
+
+@pytest.mark.parametrize(
+    ("left", "treated"),
+    [
+        ({"host_version": "10.0.20348.1"}, ["w"]),
+        ({"publish_list": [f"{BRANCH}, 0, 0"]}, ["w"]),
+        ({"host_version": "10.0.20348.1", "role": "mak"}, []),
+        ({"listening_port": 1688}, []),
+    ],
+)
+def test_a_conversion_that_died_is_found_without_any_record(left: Data, treated: list[str]) -> None:
+    assert machines_to_convert(survey(fleet(machine("w", WEB7, **left)))) == treated
+
+
+def test_one_computer_listed_twice_is_told_from_clones_and_neither_is_touched() -> None:
+    def advice(*ids: str | None) -> str:
+        twins = [machine(name, WEB7, key(installation_id=one)) for name, one in zip("ab", ids, strict=True)]
+        report = survey(fleet(*twins, records=[value()]))
+        assert machines_to_convert(report) == []
+        return str(entry(report, WEB7)["advice"])
+
+    same = advice("0123", "0123")
+    assert "lists more than once, as a, b" in same and "'all:!b'" in same
+    for other in (advice("0123", "4567"), advice(None, None)):
+        assert "a, b" in other and "a name of its own" in other
 
 
 def test_a_name_that_belongs_to_no_machine_or_to_several_is_never_acted_on() -> None:
@@ -292,6 +325,32 @@ def test_the_report_is_plain_data_that_is_told_apart_from_others() -> None:
     for other in ({}, [], None, {"version": 1}):
         with pytest.raises(ValueError):
             report_of(other)
+
+
+@pytest.mark.parametrize(
+    ("path", "word"),
+    [
+        (["hosts"], "hosts"),
+        (["unread"], "unread"),
+        (["hosts", 0, "identity"], "identity of a host"),
+        (["hosts", 1, "records", 0, "target"], "target in records of a host"),
+        (["hosts", 1, "keys", 0, "activation_id"], "activation_id in keys of a host"),
+    ],
+)
+def test_a_report_that_is_not_whole_is_refused(path: list[t.Any], word: str) -> None:
+    report = json.loads(json.dumps(survey(fleet(machine("web07", WEB7, key()), records=[value()]))))
+    part = report
+    for step in path[:-1]:
+        part = part[step]
+    del part[path[-1]]
+    with pytest.raises(ValueError, match=word):
+        report_of(report)
+
+
+def test_a_report_that_was_cut_is_refused_as_such() -> None:
+    text = json.dumps(survey(fleet(machine("web07", WEB7, key()))))
+    with pytest.raises(ValueError, match="was cut"):
+        report_of(text[: len(text) // 2])
 
 
 def test_two_thousand_rogues_make_no_two_thousand_lines() -> None:
