@@ -186,7 +186,9 @@ def convert_tally(
     if not stop and via != "none" and not check_mode:
         is_first = not so_far.get("rows")
         stop = batches.why_stop_removal(values, left, _failed_domains(cleanup, values), is_first=is_first)
-    lines = [batches.progress(every, len(planned["orders"]), float(now) - planned["started"])]
+    lines = [batches.progress(every, len(planned["orders"]), float(now) - planned["started"], goes_on=not stop)]
+    if check_mode:
+        lines[0] += " (check mode: nothing was changed)"
     lines += batches.by_reason((one.machine, one.text) for one in batch if one.state in batches.TROUBLE)
     if stop:
         lines.append(f"Stopped: {stop}. What is done stays done; run again to go on from there.")

@@ -108,21 +108,22 @@ def why_stop_removal(
     return ""
 
 
-def progress(done: c.Sequence[Done], total: int, seconds: float) -> str:
-    """Return one line for people: how far it is after so many seconds, and how long it may still take."""
+def progress(done: c.Sequence[Done], total: int, seconds: float, *, goes_on: bool = True) -> str:
+    """Return one line for people: how far it is after so many seconds, and how long it may still take if it goes on."""
     counts = collections.Counter(one.state for one in done)
     parts = [
         f"{counts[State.CONVERTED]} turned into clients",
-        f"{counts[State.SETTLED]} were so already",
-        *(f"{counts[state]} {words}" for state, words in _TROUBLE_WORDS.items() if counts[state]),
+        *(f"{counts[state]} {words}" for state, words in _OTHER_WORDS.items() if counts[state]),
     ]
     left = total - len(done)
-    ahead = f"about {duration(seconds / len(done) * left)} left" if done and left else f"took {duration(seconds)}"
+    is_ahead = goes_on and done and left
+    ahead = f"about {duration(seconds / len(done) * left)} left" if is_ahead else f"took {duration(seconds)}"
     return f"{len(done)} of {total} machines: {', '.join(parts)}; {ahead}"
 
 
-_TROUBLE_WORDS = {
-    State.STAYS_HOST: "stay KMS hosts",
+_OTHER_WORDS = {
+    State.SETTLED: "were so already",
+    State.STAYS_HOST: "with a host key of Office left",
     State.FAILED: "failed",
     State.UNREACHABLE: "could not be reached",
 }
@@ -139,16 +140,20 @@ def duration(seconds: float) -> str:
 def by_reason(pairs: c.Iterable[tuple[str, str]]) -> list[str]:
     """Return a line for each reason of pairs (machine, reason), the commonest first, with the first of its machines.
 
-    A reason that names its machine is the same as that of another machine.
+    A reason that names its machine, or the address at which it was tried, is the same as that of another machine.
     """
-    reasons: dict[str, list[str]] = {}
+    reasons: dict[str, list[tuple[str, str]]] = {}
     for machine, reason in pairs:
         plain = reason.replace(machine, "the machine") if machine else reason
-        reasons.setdefault(plain, []).append(machine)
+        reasons.setdefault(_ADDRESS.sub("its address", plain), []).append((machine, reason))
     return [
-        f"{named(machines)}: {reason if len(machines) > 1 else reason.replace('the machine', machines[0])}"
-        for reason, machines in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
+        f"{named([machine for machine, _own in found])}: {found[0][1] if len(found) == 1 else reason}"
+        for reason, found in sorted(reasons.items(), key=lambda item: (-len(item[1]), item[0]))
     ]
+
+
+#: The address of an endpoint within a sentence.
+_ADDRESS = re.compile(r"https?://\S+?(?=[:,.]?(?:\s|$))")
 
 
 def named(machines: c.Sequence[str]) -> str:

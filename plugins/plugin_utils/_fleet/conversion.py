@@ -17,7 +17,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys 
 from .approval import ApprovedHosts, spelled
 from .batches import Done, State
 from .rogues import Treatment
-from .survey import machines_to_convert
+from .survey import Status, machines_to_convert
 
 #: What is told of a machine before it was changed, of what M(fleetops.kms.info) gives.
 _BEFORE = (
@@ -81,8 +81,8 @@ def plan(
     ``office`` those with host keys of Office alone. ``left_out`` are rogues that a run can do nothing about, with the
     reason; ``outside`` machines that another run has to do. ``approved`` are hosts that are approved here, and
     ``declared`` the inventory names of the declared hosts, whatever an earlier report says: none of them is touched.
-    Machines that are to be converted have their turn before those that only have to be tidied up: the first one is to
-    prove that conversion works.
+    Machines that are to be converted have their turn before those that stay hosts of Office, and these before those
+    that only have to be tidied up: the first one is to prove that conversion works.
     """
     known = ApprovedHosts.of([*report["approved_hosts"], *(approved.patterns if approved else ())])
     entries = [entry for entry in report["hosts"] if not entry["approved"] and entry["fqdn"] not in known]
@@ -99,24 +99,13 @@ def plan(
         else:
             outside.append(name)
     here = [entry for entry in entries if entry["machine"] in machines and entry["machine"] not in declared]
-    orders = dict(sorted(orders.items(), key=lambda item: item[1]["treatment"] == Treatment.REMOVE_RECORDS.value))
-    told = {item["machine"] for item in left_out}
-    left_out += [
-        {
-            "machine": item["machine"],
-            "fqdn": "",
-            "reason": f"could not be read: {item['problem']}",
-            "inventory_line": "",
-        }
-        for item in report["unread"]
-        if item["machine"] not in told
-    ]
+    orders = dict(sorted(orders.items(), key=lambda item: _turn(item[1])))
     office = [name for name, order in orders.items() if order["treatment"] == Treatment.REMOVE_OFFICE_KEY.value]
     return {
         "hosts": [name for name in orders if name not in set(office)],
         "office": office,
         "orders": orders,
-        "left_out": left_out,
+        "left_out": _with_unread(left_out, report["unread"]),
         "outside": sorted(outside),
         "approved": list(known.patterns),
         "stop": _why_not(report, ready, len(orders), sum(_is_unserved(entry, ready) for entry in here)),
@@ -161,11 +150,34 @@ def _why_not(report: c.Mapping[str, t.Any], ready: c.Sequence[Entry], orders: in
     return []
 
 
+def _turn(order: Entry) -> int:
+    return 2 if order["treatment"] == Treatment.REMOVE_RECORDS.value else int(order["stays_host"])
+
+
+def _with_unread(left_out: c.Sequence[dict[str, str]], unread: c.Iterable[Entry]) -> list[dict[str, str]]:
+    """What is left out, and each machine that could not be read: once, though DNS may name it, too."""
+    reasons = {str(item["machine"]): f"could not be read: {item['problem']}" for item in unread}
+    told = {item["machine"] or item["fqdn"] for item in left_out}
+    return [
+        *(
+            {**item, "machine": item["fqdn"], "reason": reasons[item["fqdn"]]}
+            if not item["machine"] and item["fqdn"] in reasons
+            else item
+            for item in left_out
+        ),
+        *(
+            {"machine": name, "fqdn": "", "inventory_line": "", "reason": reason}
+            for name, reason in reasons.items()
+            if name not in told
+        ),
+    ]
+
+
 def _left_out(entry: Entry) -> dict[str, str]:
     return {
         "machine": entry["machine"] or ", ".join(entry["machines"]),
         "fqdn": entry["fqdn"],
-        "inventory_line": entry["inventory_line"],
+        "inventory_line": "" if entry["status"] == Status.STALE.value else entry["inventory_line"],
     }
 
 
@@ -198,6 +210,7 @@ def orders_in_short(planned: c.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "other": {name: order["against"] for name, order in orders.items() if order["against"] != usual},
         #: The names of those that are not called so in the inventory.
         "fqdn": {name: order["fqdn"] for name, order in orders.items() if order["fqdn"] != name},
+        "stays_host": [name for name, order in orders.items() if order["stays_host"]],
         "keep": [name for name, order in orders.items() if order["keeps_key"]],
         "untouched": [name for name, order in orders.items() if not order["is_touched"]],
     }
@@ -216,7 +229,7 @@ def judge(machine: str, order: Entry, result: t.Any, *, check_mode: bool = False
         if "verified" not in one:
             return Done(machine, State.FAILED, _message(one))
     if order["stays_host"] or (not check_mode and _kms(results[-1]).get("is_kms_host")):
-        return Done(machine, State.STAYS_HOST, "its Windows is a client now, a host key of Office is left: run again")
+        return Done(machine, State.STAYS_HOST, "a host key of Office is left: the next run deals with it")
     return Done(machine, State.CONVERTED if any(one.get("changes") for one in results) else State.SETTLED)
 
 

@@ -200,12 +200,24 @@ def _judge(
         return Status.LEFT_BEHIND if left else Status.ROGUE, verdict
     if names:
         return Status.ROGUE, Verdict(Treatment.REPORT, _several(context, fqdn, names))
+    return _judge_unknown(context, fqdn)
+
+
+def _judge_unknown(context: _Context, fqdn: str) -> tuple[Status, Verdict]:
+    """What is to be said of a name in DNS that no machine which was read has."""
+    if candidates(fqdn, context.unread) == [fqdn]:
+        return Status.ROGUE, Verdict(
+            Treatment.REPORT, "could not be read (see below why): nothing is done to it until it is"
+        )
     behind = _behind(context, fqdn)
     if behind:
         text = f"no machine that was read has this name; it may be {behind}"
         return Status.ROGUE, Verdict(Treatment.REPORT, text)
     if not context.survey.addresses.get(fqdn, ("not looked up",)):
-        text = "no machine that was read has this name, and the name has no address: remove its values in DNS"
+        text = (
+            "no machine that was read has this name, and the name has no address: remove its values from DNS"
+            " (fleetops.kms.srv_record with state: absent)"
+        )
         return Status.STALE, Verdict(Treatment.REPORT, text)
     return Status.ROGUE, Verdict(Treatment.REPORT, "no machine of the inventory has this name: add it there")
 
@@ -215,6 +227,8 @@ def _several(context: _Context, fqdn: str, names: c.Sequence[str]) -> str:
 
     The installation ID is made of the hardware and the key: clones have the same one only on the same hardware.
     """
+    kept = next((name for name in names if name in context.declared or name == fqdn), names[0])
+    others = [name for name in names if name != kept]
     ids = [
         {str(product["installation_id"]) for product in kms.get("products") or () if product.get("installation_id")}
         for kms in (context.survey.readings[name].kms for name in names)
@@ -223,8 +237,8 @@ def _several(context: _Context, fqdn: str, names: c.Sequence[str]) -> str:
     if ids[0] and all(found == ids[0] for found in ids):
         return (
             f"one computer that the inventory lists more than once, as {listed} (each says that it is {fqdn}, with the"
-            " same installation ID): keep one of these names in the inventory, or leave the others out of this run:"
-            f" --limit 'all:!{':!'.join(names[1:])}'. Nothing is done to it until then"
+            " same installation ID): take all but one of these names out of the inventory, or out of this run with"
+            f" --limit 'all:!{':!'.join(others)}'. Nothing is done to it until then"
         )
     return (
         f"several inventory names lead to what says that it is {fqdn}: {listed}. If they are clones, give each computer"

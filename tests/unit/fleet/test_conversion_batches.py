@@ -97,6 +97,7 @@ def test_progress_estimates_what_is_left_from_what_was_done() -> None:
     assert "2 could not be reached" in line
     assert line.endswith("about 6 min left")
     assert progress(done, 50, 50.0).endswith("took 50 s")
+    assert progress(done, 200, 120.0, goes_on=False).endswith("took 2 min")
 
 
 def test_the_same_reason_is_told_once_with_the_first_of_its_machines() -> None:
@@ -105,3 +106,6 @@ def test_the_same_reason_is_told_once_with_the_first_of_its_machines() -> None:
         "pc0, pc1, pc2, pc3, pc4 and 2 more: Connecting failed on the machine: refused",
         "web: Activating failed on web",
     ]
+    tried = [(f"pc{n}", f"no connection to http://192.0.2.{n}:5985/wsman: refused. See the machine.") for n in range(3)]
+    assert by_reason(tried) == ["pc0, pc1, pc2: no connection to its address: refused. See the machine."]
+    assert by_reason(tried[:1]) == ["pc0: no connection to http://192.0.2.0:5985/wsman: refused. See the machine."]

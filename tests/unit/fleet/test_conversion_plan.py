@@ -59,6 +59,18 @@ def test_who_has_a_turn_and_who_is_left_out_with_a_reason() -> None:
     assert told[f"ghost.{CORP}"]["inventory_line"] == f"ghost.{CORP}: {{}}"
 
 
+def test_what_is_left_out_is_told_once_and_a_stale_name_is_not_to_be_added() -> None:
+    dead, stale = Reading(f"dead.{CORP}", problem="refused"), f"ghost.{CORP}"
+    values = [value(), value(dead.name), value(stale)]
+    report = survey(fleet(WEB, dead, records=values, addresses={stale: [], KMS1: ["192.0.2.1"]}))
+    left = plan(report, ["web"])["left_out"]
+    assert sorted((item["machine"], item["fqdn"], item["inventory_line"]) for item in left) == [
+        ("", stale, ""),
+        (dead.name, dead.name, ""),
+    ]
+    assert "could not be read: refused" in [item["reason"] for item in left]
+
+
 def test_an_approved_host_is_never_among_them_whatever_an_older_report_says() -> None:
     assert "kms1" not in planned()["orders"]
     assert "web" not in planned(approved=ApprovedHosts.of([KMS1, WEB7]))["orders"]
@@ -84,7 +96,7 @@ def test_the_first_turn_is_that_of_a_machine_that_is_to_be_converted() -> None:
     tidied = machine("a-left", f"a-left.{CORP}")
     report = survey(fleet(tidied, *EVERYBODY, records=[*RECORDS, value(f"a-left.{CORP}")]))
     hosts = plan(report, ["a-left", *NAMES])["hosts"]
-    assert set(hosts[:2]) == {"web", "both"} and "a-left" in hosts
+    assert hosts[:2] == ["web", "both"] and "a-left" in hosts  # a host of Office proves less
 
 
 def test_what_is_outside_of_the_run_is_counted_and_left_alone() -> None:
@@ -107,6 +119,7 @@ def test_how_each_is_treated() -> None:
         "other": {},
         "keep": ["half", "left", "mak"],
         "untouched": ["mak"],
+        "stays_host": ["both"],
         "fqdn": {name: f"{name}.{CORP}" for name in orders if name != "web"} | {"web": WEB7},
     }
 
