@@ -12,7 +12,6 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
     READ,
     Filter,
     fleet_filter,
-    reading,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import default_of, role_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of, split_answers
@@ -21,13 +20,15 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval impor
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import VARIABLES, DeclaredHost, declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import judge_records
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.finding import Kind, Severity, lines, soften
-from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.host_rules import refusals_of
-from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import reading_of
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.host_rules import causes_of, refusals_of
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import Reading, reading_of
 
 # What the roles keep of each machine during a run.
 DECLARED = "_kms_host_declared"
-RESULTS = ("_kms_host_result", "_kms_client_result")
+HOST_READ = "_kms_host_read"
+HOST_RESULT = "_kms_host_result"
 CLIENT_RESULT = "_kms_client_result"
+RESULTS = (HOST_RESULT, CLIENT_RESULT)
 EVENTS = "_kms_host_events"
 
 # What time may bring: a host publishes itself some time after it was told to, and a server may come back.
@@ -102,27 +103,51 @@ def record_findings(
 ) -> dict[str, Any]:
     """Return, as lines, which records of the deployed hosts DNS does not have yet, and what else is not as declared.
 
-    ``hostvars`` may hold what each host has read of its own events: then it is told why a record is not there.
+    ``hostvars`` may hold what each host has read of its own events: then it is told why a record is not there, and
+    ``pending`` are only those that may still come, because their host was not refused since it was told to publish.
     """
     hosts = [DeclaredHost.from_dict(item) for item in declared]
     own = set(deployed)
-    refusals = {
-        (host.name, domain): why
-        for host in hosts
-        if hostvars is not None and host.name in own
-        for domain, why in refusals_of(host, reading_of(host.name, hostvars[host.name].get(EVENTS))).items()
-    }
+    causes: dict[tuple[str, str], str] = {}
+    refused: set[tuple[str, str]] = set()
+    for host in hosts:
+        variables = hostvars[host.name] if hostvars is not None and host.name in own else {}
+        if _was_read(variables.get(EVENTS)):
+            said = reading_of(host.name, variables[EVENTS])
+            causes |= {(host.name, domain): why for domain, why in causes_of(host, said).items()}
+            refused |= {(host.name, domain) for domain in refusals_of(host, said, _events_before(variables))}
     answers, unanswered = split_answers(records)
-    found = judge_records(records_of(answers), hosts, refusals, _approval(approved), unanswered)
+    found = judge_records(records_of(answers), hosts, causes, _approval(approved), unanswered)
     found = [item for item in found if not item.machines or own & set(item.machines)]
     found = soften(found, set(changing))
     waiting = [item for item in found if item.kind in WAITED_FOR and item.severity is Severity.FAIL]
     concerned = {name: [item for item in waiting if name in item.machines] for name in sorted(own)}
     return {
         "waiting": lines(waiting),
+        "pending": lines([one for one in waiting if not {(name, one.subject) for name in one.machines} & refused]),
         "hosts": {name: lines(items) for name, items in concerned.items() if items},
         "other": lines([item for item in found if item not in waiting]),
     }
+
+
+def _was_read(result: Any) -> bool:
+    """Whether a registered result is one of a machine that was asked, whatever came of it."""
+    return isinstance(result, Mapping) and not result.get("skipped")
+
+
+def _events_before(variables: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """The events of a host that publishes itself anew in this run, from before that."""
+    restarted = bool((variables.get(HOST_RESULT) or {}).get("restarted"))
+    return _part(variables.get(HOST_READ), "kms").get("events") or () if restarted else ()
+
+
+def _reading(hostvars: Mapping[str, Any], name: str) -> Reading:
+    """What was read of a machine, be it by the role that it failed in, or why nothing was."""
+    variables = hostvars[name]  # worked out anew at each call
+    read = variables.get(READ)
+    if read is None and _part(variables.get(EVENTS), "kms"):
+        read = variables[EVENTS]
+    return reading_of(name, read, (variables.get(one) for one in (HOST_READ, *RESULTS)))
 
 
 @fleet_filter
@@ -131,7 +156,7 @@ def domains_to_ask(
 ) -> list[str]:
     """Return the domains whose records matter to the hosts and clients."""
     hosts = [DeclaredHost.from_dict(item) for item in declared]
-    return verdict.domains_to_ask(hosts, (reading(hostvars, name) for name in clients))
+    return verdict.domains_to_ask(hosts, (_reading(hostvars, name) for name in clients))
 
 
 @fleet_filter
@@ -164,8 +189,8 @@ def findings(
     records, unanswered = split_answers(records)
     fleet = verdict.Fleet(
         hosts=[DeclaredHost.from_dict(item) for item in declared],
-        readings={name: reading(hostvars, name) for name in hosts},
-        clients=[reading(hostvars, name) for name in clients],
+        readings={name: _reading(hostvars, name) for name in hosts},
+        clients=[_reading(hostvars, name) for name in clients],
         records=list(dict.fromkeys(records_of(records))),
         probes=probes,
         changing={name for name in (*hosts, *clients) if check_mode and _would_change(hostvars[name])},

@@ -29,7 +29,7 @@ def judge_client(
     What Active Directory activates is healthy and asks no KMS host.
     """
     if reading.problem:
-        return [fail(Kind.NOT_READ, CLIENTS, f"could not be read ({reading.problem})", reading.name)]
+        return [fail(Kind.NOT_READ, CLIENTS, reading.state, reading.name, detail=reading.cause.rstrip("."))]
     findings = [*_judge_licence(reading, counts or {}), *_judge_role(reading), *_judge_overrides(reading, approved)]
     if reading.kms.get("role") == "kms_client" and reading.kms.get("activation_type") != "ad":
         findings += _judge_way(reading, approved, published, silent)
@@ -153,8 +153,8 @@ def judge_identities(readings: c.Iterable[Reading]) -> list[Finding]:
         warn(
             Kind.DUPLICATE_CMID,
             CLIENTS,
-            f"{len(names)} machines share the client machine ID {identity} and are counted as one: generalize cloned"
-            " images (sysprep /generalize, or slmgr /rearm)",
+            f"share the client machine ID {identity} and are counted as one; generalize cloned images (sysprep"
+            " /generalize, or slmgr /rearm)",
             *names,
         )
         for identity, names in owners.items()

@@ -69,28 +69,36 @@ MENDED_BY_A_RUN = frozenset(
         Kind.PUBLISHING_REFUSED,
         Kind.PUBLISH_LIST,
         Kind.NOT_LICENSED,
+        Kind.NOT_A_CLIENT,
     }
 )
+
+#: What concerns one host alone, so that it is no fault of a run that leaves that host out.
+OF_ONE_HOST = frozenset({Kind.MISSING, Kind.DIFFERENT})
 
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """``subject`` is a domain, a host or "clients"; ``machines`` are names of the inventory."""
+    """``subject`` is a domain, a host or "clients"; ``machines`` are names of the inventory, told before ``detail``."""
 
     severity: Severity
     kind: Kind
     subject: str
     text: str
     machines: tuple[str, ...] = ()
+    detail: str = ""
 
     @property
     def line(self) -> str:
-        """The finding without its severity and subject; clients are named, the first few of them."""
+        """The finding without its severity and subject; clients are counted and named, the first few of them."""
         if self.subject != CLIENTS or not self.machines:
             return self.text
         named = ", ".join(self.machines[:NAMED_MACHINES])
         more = len(self.machines) - NAMED_MACHINES
-        return f"{self.text}: {named} and {more} more" if more > 0 else f"{self.text}: {named}"
+        detail = f" ({self.detail})" if self.detail else ""
+        if more <= 0:
+            return f"{self.text}: {named}{detail}"
+        return f"{self.text} ({len(self.machines)} machines): {named} and {more} more{detail}"
 
     def as_dict(self) -> dict[str, t.Any]:
         """Return the finding as plain data."""
@@ -103,9 +111,9 @@ class Finding:
         }
 
 
-def fail(kind: Kind, subject: str, text: str, *machines: str) -> Finding:
+def fail(kind: Kind, subject: str, text: str, *machines: str, detail: str = "") -> Finding:
     """Return a finding that makes the verification fail."""
-    return Finding(Severity.FAIL, kind, subject, text, machines)
+    return Finding(Severity.FAIL, kind, subject, text, machines, detail)
 
 
 def warn(kind: Kind, subject: str, text: str, *machines: str) -> Finding:
@@ -115,9 +123,20 @@ def warn(kind: Kind, subject: str, text: str, *machines: str) -> Finding:
 
 def soften(findings: c.Iterable[Finding], changing: c.Collection[str]) -> list[Finding]:
     """Turn what a run would mend on the machines that it would change into warnings: check mode has changed nothing."""
+    return _told_only(findings, MENDED_BY_A_RUN, set(changing), "this run would change that")
+
+
+def leave_out(findings: c.Iterable[Finding], outside: c.Collection[str]) -> list[Finding]:
+    """Turn what is wrong with hosts that the run was limited not to look at into warnings."""
+    return _told_only(findings, OF_ONE_HOST, set(outside), "left out of this run")
+
+
+def _told_only(
+    findings: c.Iterable[Finding], kinds: c.Collection[Kind], machines: set[str], note: str
+) -> list[Finding]:
     return [
-        dataclasses.replace(item, severity=Severity.WARN, text=f"{item.text} (this run would change that)")
-        if item.kind in MENDED_BY_A_RUN and item.machines and set(item.machines) <= set(changing)
+        dataclasses.replace(item, severity=Severity.WARN, text=f"{item.text} ({note})")
+        if item.kind in kinds and item.machines and machines.issuperset(item.machines)
         else item
         for item in findings
     ]

@@ -22,7 +22,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader imp
 from .declared import DeclaredHost
 from .finding import Finding, Kind, fail, warn
 from .reading import Reading
-from .steering import keep_steered, steered_entries
+from .steering import effective, keep_steered, steered_entries
 
 #: What has labels, the last of them with a letter: a domain, other than an address, a version or an HRESULT.
 _LIKE_A_DOMAIN = re.compile(r"([a-z0-9_-]+\.)+[a-z0-9-]*[a-z][a-z0-9-]*")
@@ -31,7 +31,7 @@ _LIKE_A_DOMAIN = re.compile(r"([a-z0-9_-]+\.)+[a-z0-9-]*[a-z][a-z0-9-]*")
 def judge_host(host: DeclaredHost, reading: Reading, peers: c.Sequence[DeclaredHost]) -> list[Finding]:
     """Return what is wrong with a KMS host by its own account; ``peers`` are all declared hosts."""
     if reading.problem:
-        return [fail(Kind.NOT_READ, host.name, f"could not be read: {reading.problem}", host.name)]
+        return [fail(Kind.NOT_READ, host.name, f"{reading.state}: {reading.problem}", host.name)]
     products = reading.products("kms_host")
     if not products:
         return [fail(Kind.NO_HOST_KEY, host.name, "has no KMS host key", host.name)]
@@ -85,14 +85,63 @@ def is_failover(host: DeclaredHost, peers: c.Sequence[DeclaredHost]) -> bool:
     return bool(host.wanted) and all(best[record.domain] < record.priority for record in host.wanted)
 
 
-def refusals_of(host: DeclaredHost, reading: Reading) -> dict[str, str]:
+def refusals_of(
+    host: DeclaredHost, reading: Reading, before: c.Collection[c.Mapping[str, t.Any]] = ()
+) -> dict[str, str]:
     """Return, by declared domain, why the host's last attempt to publish itself failed (event 12293 after any 12294).
 
     Event 12293 has HRESULT and domain, 12294 the domain (Volume Activation Technical Reference, troubleshooting). An
     event that names no domain at all counts for every declared one. A host whose publishing is off tries no more.
+    Events that were there ``before`` do not count: they tell nothing of an attempt since.
     """
     declared = {record.domain for record in host.wanted}
-    return {domain: why for domain, why in _failures(host, reading).items() if domain in declared}
+    return {domain: why for domain, why in _failures(host, reading, before).items() if domain in declared}
+
+
+def causes_of(host: DeclaredHost, reading: Reading) -> dict[str, str]:
+    """Return, by declared domain, why a record of the host is not there or another one, as far as the host tells."""
+    refused = refusals_of(host, reading)
+    causes = {
+        record.domain: _unready(host, reading) or refused.get(record.domain) or _cause_in(record.domain, host, reading)
+        for record in host.wanted
+    }
+    return {domain: why for domain, why in causes.items() if why}
+
+
+def _unready(host: DeclaredHost, reading: Reading) -> str:
+    """Why the host publishes itself nowhere; "" when it should."""
+    if reading.problem:
+        return f"{host.name} {reading.state}"
+    products = reading.products("kms_host")
+    if not products:
+        return f"{host.name} has no KMS host key"
+    if reading.kms.get("dns_publishing") is False:
+        return f"{host.name} does not publish itself (dns_publishing is off)"
+    return "" if any(map(_licensed, products)) else f"{host.name} is not activated"
+
+
+def _cause_in(domain: str, host: DeclaredHost, reading: Reading) -> str:
+    """Why the host's record in one domain is not as declared: its list, its port, or its last event."""
+    texts = reading.kms.get("publish_list")
+    if texts is not None:
+        listed = {entry.domain: entry for entry in effective(host, parse_list(texts))}
+        if domain not in listed:
+            return f"the publish list of {host.name} leaves that domain out"
+        if listed[domain] not in effective(host, host.publish):
+            return f"the publish list of {host.name} says {format_entry(listed[domain])}"
+    port = reading.kms.get("listening_port")
+    if port not in (None, host.port):
+        return f"{host.name} listens on TCP {port}"
+    if reading.kms.get("events") is None:
+        return ""
+    last = _last_events(host, reading).get(domain)
+    if last is None:
+        return f"no event tells that {host.name} has tried lately; that happens when its service sppsvc starts"
+    when = f", {last['time']}" if last.get("time") else ""
+    return (
+        f"{host.name} has published itself there (event {EVENT_PUBLISHED}{when}), so DNS was changed since, or the"
+        " server that was asked has an older copy"
+    )
 
 
 def judge_publishing(
@@ -122,14 +171,14 @@ def judge_publishing(
     return findings
 
 
-def _failures(host: DeclaredHost, reading: Reading) -> dict[str, str]:
+def _failures(host: DeclaredHost, reading: Reading, before: c.Collection[c.Mapping[str, t.Any]] = ()) -> dict[str, str]:
     """Why the host did not publish itself, by domain: where the last event is a failure."""
     if reading.kms.get("dns_publishing") is False:
         return {}
     return {
         domain: f"{host.name} was refused (event {EVENT_PUBLISH_FAILED}{_code(event)})"
         for domain, event in _last_events(host, reading).items()
-        if event.get("code") == EVENT_PUBLISH_FAILED
+        if event.get("code") == EVENT_PUBLISH_FAILED and event not in before
     }
 
 
@@ -201,8 +250,13 @@ def judge_generations(host: DeclaredHost, reading: Reading, clients: c.Iterable[
     ]
 
 
-def judge_ports(host: DeclaredHost, probes: c.Iterable[c.Mapping[str, t.Any]]) -> list[Finding]:
-    """Return whether a host's port could be reached from the controller: at one of its addresses is enough."""
+def judge_ports(host: DeclaredHost, reading: Reading, probes: c.Iterable[c.Mapping[str, t.Any]]) -> list[Finding]:
+    """Return whether a host's port could be reached from the controller: at one of its addresses is enough.
+
+    A machine that has no activated host key is not expected to listen. Of one that was not read this is not known.
+    """
+    if not reading.problem and not any(map(_licensed, reading.products("kms_host"))):
+        return []
     own = [probe for probe in probes if probe.get("name") == host.name]
     if not own or any(probe.get("reachable") for probe in own):
         return []

@@ -14,7 +14,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import S
 from . import client_rules, dns_rules, host_rules
 from .approval import ApprovedHosts
 from .declared import DeclaredHost
-from .finding import Finding, Kind, Severity, gather, lines, soften, warn
+from .finding import Finding, Kind, Severity, gather, leave_out, lines, soften, warn
 from .reading import Reading
 
 
@@ -40,30 +40,32 @@ class Fleet:
 def judge(fleet: Fleet) -> list[Finding]:
     """Return all findings, what fails first."""
     read = [(host, fleet.readings[host.name]) for host in fleet.hosts if host.name in fleet.readings]
-    refusals = {
+    causes = {
         (host.name, domain): why
         for host, reading in read
-        for domain, why in host_rules.refusals_of(host, reading).items()
+        for domain, why in host_rules.causes_of(host, reading).items()
     }
     approved = {host.fqdn for host in fleet.hosts} - {""} | set(fleet.aliases)
     if fleet.approval:
         approved |= {record.target for record in fleet.records if record.target in fleet.approval}
     published = {record.domain for record in fleet.records if record.target in approved}
+    published |= {record.domain for host in fleet.hosts if host.name in fleet.changing for record in host.wanted}
     silent = dns_rules.silent_domains(fleet.unanswered)
     counts = {
         host.fqdn: count for host, reading in read if host.fqdn and (count := host_rules.count_of(reading)) is not None
     }
-    findings = dns_rules.judge_records(fleet.records, fleet.hosts, refusals, fleet.approval, fleet.unanswered)
+    findings = dns_rules.judge_records(fleet.records, fleet.hosts, causes, fleet.approval, fleet.unanswered)
     findings += [_name_unknown(host) for host in fleet.hosts if not host.fqdn]
     for host, reading in read:
         own = {record.domain for record in fleet.records if record.target == host.fqdn}
         findings += host_rules.judge_host(host, reading, fleet.hosts)
         findings += host_rules.judge_publishing(host, reading, own, silent)
         findings += host_rules.judge_generations(host, reading, fleet.clients)
-        findings += host_rules.judge_ports(host, fleet.probes)
+        findings += host_rules.judge_ports(host, reading, fleet.probes)
     for client in fleet.clients:
         findings += client_rules.judge_client(client, approved, published, silent, counts)
     findings += client_rules.judge_identities(fleet.clients)
+    findings = leave_out(findings, {host.name for host in fleet.hosts} - set(fleet.readings))
     return gather(soften(findings, fleet.changing))
 
 
@@ -82,6 +84,11 @@ def verdict(fleet: Fleet) -> dict[str, t.Any]:
         "hosts": len(fleet.hosts),
         "clients": len(fleet.clients),
         "clients_licensed": len(licensed),
+        "unread": [
+            {"machine": one.name, "problem": one.problem}
+            for one in (*fleet.readings.values(), *fleet.clients)
+            if one.problem
+        ],
         "findings": [item.as_dict() for item in findings],
         "lines": lines(findings),
         "records": dns_rules.table(

@@ -212,8 +212,8 @@ def _is_host(product: Product | None) -> bool:
 def _refuse_host(desired: DesiredClient, product: Product | None) -> None:
     if product is not None and product.is_kms_host and not desired.convert_host:
         raise Refusal(
-            f"This machine is a KMS host ({product.name}, *****-{product.partial_product_key}). It is turned into a"
-            " client only with convert_host: true."
+            f"This machine is a KMS host ({product.name}, *****-{product.partial_product_key}). It becomes a"
+            " client only with convert_host: true; fleetops.kms.convert_rogues does that in good order."
         )
 
 
@@ -236,7 +236,7 @@ def _refuse_loss(machine: Machine, desired: DesiredClient, product: Product | No
     if fixed in CLOUD_KMS_HOSTS and leaves_cloud and CLOUD_KMS not in desired.replace:
         raise Refusal(
             f"This machine is activated by the cloud's own KMS host ({fixed}). It is taken away from it only with"
-            f" replace: [{CLOUD_KMS}]."
+            f" {_replace(CLOUD_KMS)}."
         )
 
 
@@ -245,7 +245,7 @@ def _refuse_replacing(product: Product, replace: frozenset[str]) -> None:
     if channel in replace:
         return
     way = (
-        f"It is given up only with replace: [{channel}]."
+        f"It is given up only with {_replace(channel)}."
         if product.channel in REPLACEABLE
         else "Remove it with fleetops.kms.product_key (state: absent) if it is to go."
     )
@@ -253,6 +253,11 @@ def _refuse_replacing(product: Product, replace: frozenset[str]) -> None:
         f"This machine has an activated licence of the kind {channel} ({product.name}, *****-"
         f"{product.partial_product_key}). {way}"
     )
+
+
+def _replace(channel: str) -> str:
+    """How a licence is given up, for who runs the module and for who runs the role."""
+    return f"replace: [{channel}] (kms_client_replace in the role)"
 
 
 def _refuse_token(desired: DesiredClient, product: Product | None, *, installs: bool) -> None:

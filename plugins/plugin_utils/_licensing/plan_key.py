@@ -121,7 +121,8 @@ def _present(machine: Machine, desired: DesiredKey) -> list[Step]:
     if replaced is not None and replaced.is_kms_host:
         raise Refusal(
             f"product_key: this machine is a KMS host ({replaced.name}, {masked(replaced)}). Another host key is"
-            " installed with fleetops.kms.host; to make it a client use fleetops.kms.client with convert_host: true."
+            " installed with fleetops.kms.host; to make it a client use fleetops.kms.client with convert_host: true,"
+            " or the playbook fleetops.kms.convert_rogues."
         )
     fallback = fallback_key(machine.windows.partial_product_key) if machine.windows else None
     return [Step(InstallKey(key, desired.target.application, fallback=fallback), key_change(replaced, key))]

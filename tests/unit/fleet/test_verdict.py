@@ -138,6 +138,43 @@ def test_a_missing_record_says_why_if_the_host_knows() -> None:
     assert "0x80072338" in found.text
 
 
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"products": []}, "kms1 has no KMS host key"),
+        ({"products": [product(license_status=5)]}, "kms1 is not activated"),
+        ({"dns_publishing": False}, "kms1 does not publish itself (dns_publishing is off)"),
+        ({"publish_list": [f"{CORP}, 10, 100"]}, "the publish list of kms1 leaves that domain out"),
+        ({"publish_list": [f"{CORP}, 10, 100", f"{BRANCH}, 5, 1"]}, f"the publish list of kms1 says {BRANCH}, 5, 1"),
+        ({"listening_port": 1689}, "kms1 listens on TCP 1689"),
+        ({"events": []}, "no event tells that kms1 has tried lately"),
+        ({}, "kms1 has published itself there (event 12294)"),
+    ],
+)
+def test_a_missing_record_says_what_its_host_tells(changes: Data, cause: str) -> None:
+    lost = next(record for record in PRIMARY.wanted if record.domain == BRANCH)
+    found = judge(dataclasses.replace(with_host(**changes), records=without(lost)))
+    (missing,) = [item for item in found if item.kind is Kind.MISSING]
+    assert f"1688 {KMS1}: {cause}" in missing.line
+
+
+def test_a_missing_record_of_a_host_that_is_off_says_so() -> None:
+    readings = {**HEALTHY.readings, "kms1": reading_of("kms1", off("kms1"))}
+    (missing, unread) = judge(fleet(records=without(PRIMARY.wanted[0]), readings=readings))
+    assert (missing.kind, unread.kind) == (Kind.MISSING, Kind.NOT_READ)
+    assert missing.line.endswith(": kms1 cannot be reached")
+    assert "http://kms1:5985/wsman: Connection refused" in unread.line
+
+
+def test_records_of_a_host_outside_of_the_limit_only_warn() -> None:
+    lost = next(record for record in SECONDARY.wanted if record.domain == BRANCH)
+    changed = fleet(records=without(lost), readings={"kms1": HEALTHY.readings["kms1"]})
+    assert only(judge(changed), "warn", Kind.MISSING).line.endswith("(left out of this run)")
+    rogue = SrvRecord(CORP, f"web07.{CORP}", 1688, 0, 0)
+    left = fleet(records=[*HEALTHY.records, rogue], readings={})
+    assert only(judge(left), "fail", Kind.NOT_APPROVED).subject == CORP  # the clients within the limit ask it
+
+
 def test_another_priority_fails() -> None:
     wanted = PRIMARY.wanted[0]
     other = dataclasses.replace(wanted, priority=15)
@@ -286,6 +323,13 @@ def test_a_port_that_answers_at_one_address_is_open() -> None:
     assert "timed out" in only(judge(fleet(probes=[closed])), "warn", Kind.PORT_CLOSED).text
 
 
+@pytest.mark.parametrize("products", [[], [product(license_status=5)]])
+def test_a_port_is_not_expected_to_be_open_without_an_activated_host_key(products: list[Data]) -> None:
+    closed = {"name": "kms1", "address": "192.0.2.1", "reachable": False, "error": "timed out"}
+    found = judge(dataclasses.replace(with_host(products=products), probes=[closed]))
+    assert Kind.PORT_CLOSED not in [item.kind for item in found]
+
+
 def test_a_host_key_that_is_too_old_for_a_machine_fails() -> None:
     found = judge(with_client(build=26100))
     assert told(found) == [("fail", Kind.HOST_KEY_TOO_OLD)] * 2
@@ -375,10 +419,43 @@ def test_machines_that_share_an_identity_are_told_together() -> None:
 
 
 def test_clients_with_the_same_trouble_are_one_finding() -> None:
-    clients = [Reading(f"pc{number}", problem="no route to host") for number in range(7)]
-    found = only(judge(fleet(clients=clients)), "fail", Kind.NOT_READ)
+    clients = [client(license_status=5, license_status_name="notification", client_machine_id=str(n)) for n in range(7)]
+    found = only(
+        judge(fleet(clients=[Reading(f"pc{n}", one) for n, one in enumerate(clients)])), "fail", Kind.NOT_LICENSED
+    )
     assert len(found.machines) == 7
-    assert found.line.endswith("pc0, pc1, pc2, pc3, pc4 and 2 more")
+    assert found.line == "not licensed (notification) (7 machines): pc0, pc1, pc2, pc3, pc4 and 2 more"
+
+
+def off(name: str) -> Data:
+    text = f"Connecting failed on {name}: no connection to http://{name}:5985/wsman: Connection refused. Check it."
+    return {"unreachable": True, "msg": f"{text} Nothing was changed."}
+
+
+def test_machines_that_cannot_be_reached_for_the_same_reason_are_one_line() -> None:
+    refused = {
+        "unreachable": True,
+        "msg": "Connecting failed on pc9: the credentials were refused. Nothing was changed.",
+    }
+    results = {**{f"pc{number}": off(f"pc{number}") for number in range(7)}, "pc9": refused}
+    clients = [reading_of(name, result) for name, result in results.items()]
+    many, one = judge(fleet(clients=clients))
+    assert many.line == (
+        "cannot be reached (7 machines): pc0, pc1, pc2, pc3, pc4 and 2 more"
+        " (no connection to its address: Connection refused. Check it)"
+    )
+    assert one.line == "cannot be reached: pc9 (the credentials were refused)"
+    unread = verdict(fleet(clients=clients))["unread"]
+    assert [row["machine"] for row in unread] == list(results)
+    assert "http://pc3:5985" in unread[3]["problem"]
+
+
+def test_a_machine_that_failed_earlier_says_how() -> None:
+    failed = {"failed": True, "msg": "Refused on pc1, nothing was changed: it has a licence."}
+    found = judge(fleet(clients=[reading_of("pc1", None, [None, {"changed": True}, failed])]))
+    text = "left out after it failed earlier in this run: pc1 (Refused, nothing was changed: it has a licence)"
+    assert [item.line for item in found] == [text]
+    assert "cannot be reached: pc1" in judge(fleet(clients=[reading_of("pc1", None, [off("pc1")])]))[0].line
 
 
 # -- the whole
@@ -392,8 +469,10 @@ def test_check_mode_does_not_fail_for_what_the_run_would_mend() -> None:
         probes=[],
     )
     assert {item.severity for item in judge(fresh)} == {Severity.FAIL, Severity.WARN}
-    planned = dataclasses.replace(fresh, changing={"kms1", "kms2", "pc1"})
-    assert {item.severity for item in judge(planned)} == {Severity.WARN}
+    planned = judge(dataclasses.replace(fresh, changing={"kms1", "kms2", "pc1"}))
+    assert {item.severity for item in planned} == {Severity.WARN}
+    assert all(item.text.endswith("(this run would change that)") for item in planned)
+    assert {item.kind for item in planned} == {Kind.MISSING, Kind.NO_HOST_KEY, Kind.NOT_LICENSED}
 
 
 def test_check_mode_fails_for_what_the_run_would_not_mend() -> None:
