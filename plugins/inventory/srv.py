@@ -22,6 +22,7 @@ description:
 extends_documentation_fragment:
   - constructed
   - inventory_cache
+  - fleetops.kms.dns_question
 options:
   plugin:
     description: The name of this plugin.
@@ -91,84 +92,6 @@ options:
     type: str
     choices: [fail_if_all, fail, warn]
     default: fail_if_all
-  nameservers:
-    description:
-      - DNS servers to ask, in turn until one knows.
-      - Each is an V(address), an V(address:port), a V([v6]:port), or a host name with or without a port.
-      - Without this the servers that the controller's own resolver is configured with.
-    type: list
-    elements: str
-    default: []
-    env:
-      - name: FLEETOPS_KMS_NAMESERVERS
-    ini:
-      - section: fleetops_kms
-        key: nameservers
-    vars:
-      - name: kms_nameservers
-  port:
-    description: The port of a server in O(nameservers) that names none, and of authoritative servers.
-    type: int
-    default: 53
-    env:
-      - name: FLEETOPS_KMS_DNS_PORT
-    ini:
-      - section: fleetops_kms
-        key: dns_port
-    vars:
-      - name: kms_dns_port
-  tcp:
-    description: Ask by TCP at once. Otherwise TCP is used only where an answer is too long for UDP.
-    type: bool
-    default: false
-    env:
-      - name: FLEETOPS_KMS_DNS_TCP
-    ini:
-      - section: fleetops_kms
-        key: dns_tcp
-    vars:
-      - name: kms_dns_tcp
-  timeout:
-    description: Seconds that one server is given for one question, repetitions included.
-    type: float
-    default: 2.0
-    env:
-      - name: FLEETOPS_KMS_DNS_TIMEOUT
-    ini:
-      - section: fleetops_kms
-        key: dns_timeout
-    vars:
-      - name: kms_dns_timeout
-  lifetime:
-    description: Seconds for one question, all of the servers in turn taken together.
-    type: float
-    default: 6.0
-    env:
-      - name: FLEETOPS_KMS_DNS_LIFETIME
-    ini:
-      - section: fleetops_kms
-        key: dns_lifetime
-    vars:
-      - name: kms_dns_lifetime
-  retries:
-    description: How often an unanswered UDP question is sent again to the same server, spread over O(timeout).
-    type: int
-    default: 1
-    env:
-      - name: FLEETOPS_KMS_DNS_RETRIES
-    ini:
-      - section: fleetops_kms
-        key: dns_retries
-    vars:
-      - name: kms_dns_retries
-  authoritative:
-    description:
-      - Ask the servers of the zone itself. They are found through O(nameservers) or the controller's own resolver.
-      - A resolver remembers a record until its TTL ends, and a missing one often for an hour. Use this after a change.
-    type: bool
-    default: false
-    vars:
-      - name: kms_dns_authoritative
 notes:
   - "Each host has these variables. C(kms_srv): the records that name it, a list of C(domain), C(priority), C(weight),
     C(port) and C(ttl). C(kms_srv_domains): their domains. C(kms_approved): whether O(approved_hosts) names it.
@@ -260,7 +183,7 @@ except ImportError:  # where text is no template unless it is tagged as one, not
 
 
 _SUFFIXES = ("kms_srv.yml", "kms_srv.yaml")
-_QUERY_OPTIONS = ("port", "tcp", "timeout", "lifetime", "retries", "authoritative")
+_QUERY_OPTIONS = ("port", "tcp", "timeout", "tcp_timeout", "lifetime", "retries", "authoritative")
 _ASKED_OPTIONS = ("domains", "nameservers", "zone_transfer", *_QUERY_OPTIONS)
 _APPROVED = "kms_approved"
 _ROGUE = "kms_rogue"

@@ -15,6 +15,8 @@ description:
   - Asks DNS for the C(_vlmcs._tcp) SRV records by which Windows clients find their KMS host, for many domains at once.
   - The question goes from the controller to DNS. Nothing is changed and no Windows machine is asked.
   - A client asks the records of the lowest priority first. Within it the weight says how often each one is asked first.
+extends_documentation_fragment:
+  - fleetops.kms.dns_question
 options:
   _terms:
     description:
@@ -23,76 +25,6 @@ options:
     type: list
     elements: str
     required: true
-  nameservers:
-    description:
-      - DNS servers to ask, in turn until one knows.
-      - Each is an V(address), an V(address:port), a V([v6]:port), or a host name with or without a port.
-      - Without this the servers that the controller's own resolver is configured with.
-    type: list
-    elements: str
-    default: []
-    env:
-      - name: FLEETOPS_KMS_NAMESERVERS
-    ini:
-      - section: fleetops_kms
-        key: nameservers
-    vars:
-      - name: kms_nameservers
-  port:
-    description: The port of a server in O(nameservers) that names none, and of authoritative servers.
-    type: int
-    default: 53
-    env:
-      - name: FLEETOPS_KMS_DNS_PORT
-    ini:
-      - section: fleetops_kms
-        key: dns_port
-    vars:
-      - name: kms_dns_port
-  tcp:
-    description: Ask by TCP at once. Otherwise TCP is used only where an answer is too long for UDP.
-    type: bool
-    default: false
-    env:
-      - name: FLEETOPS_KMS_DNS_TCP
-    ini:
-      - section: fleetops_kms
-        key: dns_tcp
-    vars:
-      - name: kms_dns_tcp
-  timeout:
-    description: Seconds that one server is given for one question, repetitions included.
-    type: float
-    default: 2.0
-    env:
-      - name: FLEETOPS_KMS_DNS_TIMEOUT
-    ini:
-      - section: fleetops_kms
-        key: dns_timeout
-    vars:
-      - name: kms_dns_timeout
-  lifetime:
-    description: Seconds for one question, all of the servers in turn taken together.
-    type: float
-    default: 6.0
-    env:
-      - name: FLEETOPS_KMS_DNS_LIFETIME
-    ini:
-      - section: fleetops_kms
-        key: dns_lifetime
-    vars:
-      - name: kms_dns_lifetime
-  retries:
-    description: How often an unanswered UDP question is sent again to the same server, spread over O(timeout).
-    type: int
-    default: 1
-    env:
-      - name: FLEETOPS_KMS_DNS_RETRIES
-    ini:
-      - section: fleetops_kms
-        key: dns_retries
-    vars:
-      - name: kms_dns_retries
   on_missing:
     description:
       - What to do for a domain that has no record, that is where DNS answers "no such name" or "no such data".
@@ -116,18 +48,17 @@ options:
       - A server without the record returns nothing for it. Use O(on_missing=error) to be told.
     type: bool
     default: false
-  authoritative:
-    description:
-      - Ask the servers of the zone itself. They are found through O(nameservers) or the controller's own resolver.
-      - A resolver remembers a record until its TTL ends, and a missing one often for an hour. Use this after a change.
-    type: bool
-    default: false
-    vars:
-      - name: kms_dns_authoritative
   resolve:
     description: Find the addresses of each target too. Each record then carries C(addresses).
     type: bool
     default: false
+  resolve_targets:
+    description:
+      - With O(resolve), find the addresses of these targets only. Records of others carry no C(addresses).
+      - Without it all are looked up, which is two questions for each machine that has become a KMS host.
+    version_added: 0.2.0
+    type: list
+    elements: str
 notes:
   - Use C(query), or C(lookup) with C(wantlist=true), to get a list even where there is just one record.
   - Values that come from DNS are never treated as templates.
@@ -234,11 +165,14 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.query import (
     QueryOptions,
     query_srv,
 )
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import shares
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import normalise_name, shares
 
 display = Display()
 
-_QUERY_OPTIONS = ("port", "tcp", "timeout", "lifetime", "retries", "authoritative", "all_nameservers", "resolve")
+_QUERY_OPTIONS = (
+    ("port", "tcp", "timeout", "tcp_timeout", "lifetime", "retries", "authoritative")
+    + ("all_nameservers", "resolve")
+)  # fmt: skip
 
 
 class LookupModule(LookupBase):
@@ -254,9 +188,11 @@ class LookupModule(LookupBase):
             known = ", ".join(sorted(set(self.option_definitions) - {"_terms"}))
             raise AnsibleLookupError(f"fleetops.kms.srv has no option {', '.join(unknown)}; it has {known}")
         self.set_options(var_options=variables, direct=kwargs)
+        targets = self.get_option("resolve_targets")
         try:
             options = QueryOptions(
                 nameservers=tuple(self.get_option("nameservers")),
+                resolve_targets=None if targets is None else frozenset(map(normalise_name, targets)),
                 **{name: self.get_option(name) for name in _QUERY_OPTIONS},
             )
             answers = query_srv(_domains(terms), options)
@@ -309,6 +245,6 @@ def _records(answer: Answer, options: QueryOptions) -> Iterable[dict[str, Any]]:
         result = {**record.as_dict(), "share": share}
         if options.all_nameservers:
             result["nameserver"] = str(answer.nameserver)
-        if options.resolve:
+        if options.resolve and (options.resolve_targets is None or record.target in options.resolve_targets):
             result["addresses"] = list(answer.addresses.get(record.target, ()))
         yield result

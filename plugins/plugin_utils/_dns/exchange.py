@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from dataclasses import dataclass
 from enum import Enum
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from .nameservers import Nameserver
 
 try:
+    import dns.asyncbackend
     import dns.asyncquery
     import dns.exception
     import dns.flags
@@ -30,6 +32,11 @@ if TYPE_CHECKING:
     from dns.name import Name
     from dns.rdatatype import RdataType
     from dns.rrset import RRset
+
+#: Seconds for a server to answer a question, and for it to send what is too long for UDP: the values of a few hundred
+#: machines are some 40 kB, which a busy server and a slow line take their time for.
+TIMEOUT = 2.0
+TCP_TIMEOUT = 10.0
 
 _EDNS_PAYLOAD = 1232  # bytes that pass every link without fragments (DNS flag day 2020)
 _HEADER_SIZE = 12
@@ -87,29 +94,32 @@ class Reply:
 
 @dataclass(frozen=True)
 class Transport:
-    """How a server is asked: over TCP at once, for how many seconds, and how often UDP sends again in that time."""
+    """How a server is asked.
+
+    ``tcp``: over TCP at once. ``timeout``: seconds for an answer over UDP, or until TCP is connected. ``retries``: how
+    often UDP sends again in that time. ``tcp_timeout``: seconds for an answer once TCP is connected.
+    """
 
     tcp: bool = False
-    timeout: float = 2.0
+    timeout: float = TIMEOUT
     retries: int = 1
+    tcp_timeout: float = TCP_TIMEOUT
 
 
-async def exchange(server: Nameserver, name: Name, rdtype: RdataType, how: Transport, timeout: float) -> Reply:
+async def exchange(server: Nameserver, name: Name, rdtype: RdataType, how: Transport) -> Reply:
     """Ask ``server`` and classify what it says; every failure of the network is an outcome, never an exception.
 
     A truncated UDP answer is asked for again over TCP (RFC 7766 5), a server that rejects EDNS without it (RFC 6891 7).
-    ``timeout`` is in seconds, for all of this.
     """
     if server.address is None:
         return Reply(Outcome.UNREACHABLE, server, detail="its name cannot be resolved")
-    end = _now() + timeout
     try:
-        message = await _ask(server, _query(name, rdtype, edns=True), how, end)
+        message = await _ask(server, _query(name, rdtype, edns=True), how)
         if message.rcode() in (dns.rcode.FORMERR, dns.rcode.NOTIMP, dns.rcode.BADVERS):
-            message = await _ask(server, _query(name, rdtype, edns=False), how, end)
+            message = await _ask(server, _query(name, rdtype, edns=False), how)
         return _classify(message, server)
-    except (dns.exception.Timeout, asyncio.TimeoutError):
-        return Reply(Outcome.TIMEOUT, server, detail=f"no answer in {timeout:g} s")
+    except _NoAnswer as error:
+        return Reply(Outcome.TIMEOUT, server, detail=str(error))
     except dns.exception.DNSException as error:
         return Reply(Outcome.MALFORMED, server, detail=str(error) or type(error).__name__)
     except (OSError, EOFError) as error:
@@ -124,26 +134,46 @@ def _query(name: Name, rdtype: RdataType, edns: bool) -> QueryMessage:
     return dns.message.make_query(name, rdtype, use_edns=0 if edns else False, payload=_EDNS_PAYLOAD)
 
 
-async def _ask(server: Nameserver, query: QueryMessage, how: Transport, end: float) -> Message:
+class _NoAnswer(Exception):
+    """A server did not answer in time; the text says by what protocol, and in which time."""
+
+
+async def _ask(server: Nameserver, query: QueryMessage, how: Transport) -> Message:
     """Return the server's answer, over TCP when asked for or when UDP is too small for it."""
-    message = None if how.tcp else await _udp(server, query, how.retries + 1, end)
-    if message is None:
-        left = end - _now()
-        if left <= 0:
-            raise dns.exception.Timeout
-        message = await dns.asyncquery.tcp(query, str(server.address), timeout=left, port=server.port)
-    return message
+    message = None if how.tcp else await _udp(server, query, how)
+    return await _tcp(server, query, how) if message is None else message
 
 
-async def _udp(server: Nameserver, query: QueryMessage, sends: int, end: float) -> Message | None:
-    """Return the answer, or None if it was truncated. The question is sent ``sends`` times in equal parts of the time.
+async def _tcp(server: Nameserver, query: QueryMessage, how: Transport) -> Message:
+    """Return the answer over TCP. The time to read the message, when it is here, is not the server's and not counted.
+
+    Raises _NoAnswer, dns.exception.DNSException, OSError or EOFError.
+    """
+    address = str(server.address)
+    backend = dns.asyncbackend.get_default_backend()
+    family = dns.inet.af_for_address(address)
+    target = dns.inet.low_level_address_tuple((address, server.port))
+    try:
+        sock = await backend.make_socket(family, socket.SOCK_STREAM, 0, None, target, how.timeout)
+    except (dns.exception.Timeout, asyncio.TimeoutError):
+        raise _NoAnswer(f"no connection by TCP in {how.timeout:g} s") from None
+    async with sock:
+        try:
+            return await dns.asyncquery.tcp(query, address, how.tcp_timeout, server.port, sock=sock)
+        except (dns.exception.Timeout, asyncio.TimeoutError):
+            raise _NoAnswer(f"no answer by TCP in {how.tcp_timeout:g} s") from None
+
+
+async def _udp(server: Nameserver, query: QueryMessage, how: Transport) -> Message | None:
+    """Return the answer, or None if it was truncated. The question is repeated in equal parts of the time.
 
     All go out on one socket, so a late answer to an early question still counts. The last one goes without EDNS when it
     is a repetition: some firewalls drop questions that have it. What is no answer to the question is ignored; a broken
     one is remembered while the wait goes on, as anybody may have sent it (CVE-2023-29483).
-    Raises dns.exception.Timeout, dns.exception.FormError or OSError.
+    Raises _NoAnswer, dns.exception.FormError or OSError.
     """
     address = str(server.address)
+    sends, end = how.retries + 1, _now() + how.timeout
     broken: dns.exception.DNSException | None = None
     with socket.socket(dns.inet.af_for_address(address), socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
@@ -168,17 +198,22 @@ async def _udp(server: Nameserver, query: QueryMessage, sends: int, end: float) 
                     continue
                 if query.is_response(message):
                     return message
-    raise broken or dns.exception.Timeout
+    raise broken or _NoAnswer(f"no answer in {how.timeout:g} s")
 
 
 async def _receive(sock: socket.socket, until: float) -> bytes | None:
-    """Return the next datagram, or None when there was none until the given loop time. Raises OSError."""
+    """Return the next datagram, or None when there was none until the given loop time. Raises OSError.
+
+    What came while this process was busy with other answers did come in time: it is looked for once more in the end.
+    """
     left = until - _now()
     if left <= 0:
         return None
     try:
         return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65535), left)
     except asyncio.TimeoutError:
+        with contextlib.suppress(BlockingIOError):
+            return sock.recv(65535)
         return None
 
 

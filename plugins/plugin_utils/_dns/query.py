@@ -9,7 +9,7 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from .exchange import Outcome, Reply, Transport, authority, exchange
+from .exchange import TCP_TIMEOUT, TIMEOUT, Outcome, Reply, Transport, authority, exchange
 from .nameservers import DNS_PORT, Nameserver, find_addresses, parse_nameserver, system_nameservers
 from .records import NO_TARGET, SERVICE, SrvRecord, domain_of_term
 
@@ -38,26 +38,30 @@ class QueryOptions:
 
     ``nameservers``: entries as ``parse_nameserver`` takes them, asked in turn until one knows; none means the system's.
     ``port``: of an entry that names none, and of authoritative servers. ``tcp``: never ask by UDP.
-    ``timeout``: seconds that one server gets for one question. ``lifetime``: seconds for one question over all servers.
+    ``timeout``: seconds that one server gets for one question over UDP, or to take a TCP connection. ``tcp_timeout``:
+    seconds for an answer over TCP. ``lifetime``: seconds after which no further server is asked the same question.
     ``retries``: how often a UDP question is sent again in its time-out.
     ``authoritative``: ask the servers of the zone itself; ``nameservers`` are then only asked which these are.
-    ``all_nameservers``: ask every server, an answer for each. ``resolve``: find the targets' addresses too.
+    ``all_nameservers``: ask every server, an answer for each. ``resolve``: find the targets' addresses too; only those
+    of ``resolve_targets``, unless that is None.
     """
 
     nameservers: tuple[str, ...] = ()
     port: int = DNS_PORT
     tcp: bool = False
-    timeout: float = 2.0
+    timeout: float = TIMEOUT
+    tcp_timeout: float = TCP_TIMEOUT
     lifetime: float = 6.0
     retries: int = 1
     authoritative: bool = False
     all_nameservers: bool = False
     resolve: bool = False
+    resolve_targets: frozenset[str] | None = None
     service: str = SERVICE
 
     def __post_init__(self) -> None:
-        if self.timeout <= 0 or self.lifetime <= 0:
-            raise ValueError("timeout and lifetime are seconds above 0")
+        if min(self.timeout, self.tcp_timeout, self.lifetime) <= 0:
+            raise ValueError("timeout, tcp_timeout and lifetime are seconds above 0")
         if self.retries < 0:
             raise ValueError("retries is a number from 0 up")
 
@@ -131,8 +135,10 @@ async def query_srv_async(domains: Iterable[str], options: QueryOptions | None =
     for domain in wanted:
         _owner(domain, options.service)
     resolver = Resolver(options)
-    answers = await asyncio.gather(*(resolver.answers(domain) for domain in wanted))
-    return tuple(answer for group in answers for answer in group)
+    groups = await asyncio.gather(*(resolver.replies(domain) for domain in wanted))
+    replies = [(domain, reply) for domain, group in zip(wanted, groups, strict=True) for reply in group]
+    # Addresses only now: the questions for those of hundreds of machines would keep the large answers waiting.
+    return tuple(await asyncio.gather(*(resolver.answer(domain, reply) for domain, reply in replies)))
 
 
 @dataclass(frozen=True)
@@ -148,21 +154,21 @@ class Resolver:
 
     def __init__(self, options: QueryOptions) -> None:
         self._options = options
-        self._transport = Transport(options.tcp, options.timeout, options.retries)
+        self._transport = Transport(options.tcp, options.timeout, options.retries, options.tcp_timeout)
         self._given = [parse_nameserver(entry, options.port) for entry in options.nameservers]
         self._sockets = asyncio.Semaphore(_MAX_SOCKETS)
         self._tasks: dict[tuple[Any, ...], asyncio.Task[Any]] = {}
         self._unresolved: dict[Name, str] = {}
 
-    async def answers(self, domain: str) -> list[Answer]:
-        """Return the answer of a domain, or one from each server."""
+    async def replies(self, domain: str) -> list[Reply]:
+        """Return what is said of a domain, once or by each server."""
         found = await self.servers_for(dns.name.from_text(domain))
         if not found.servers:
-            return [self._answer(domain, found.failure or Reply(Outcome.UNREACHABLE, detail="none is configured"))]
+            return [found.failure or Reply(Outcome.UNREACHABLE, detail="none is configured")]
         groups = _by_host(found.servers) if self._options.all_nameservers else [found.servers]
         return list(await asyncio.gather(*(self._ask_domain(domain, group) for group in groups)))
 
-    async def _ask_domain(self, domain: str, servers: tuple[Nameserver, ...]) -> Answer:
+    async def _ask_domain(self, domain: str, servers: tuple[Nameserver, ...]) -> Reply:
         """Ask for the SRV records of a domain, through CNAMEs and, when the zone's own servers are asked, referrals."""
         name = _owner(domain, self._options.service)
         reply = await self._ask(servers, name, dns.rdatatype.SRV)
@@ -179,12 +185,12 @@ class Resolver:
                 break
             reply = found.failure or await self._ask(found.servers, name, dns.rdatatype.SRV)
         else:
-            reply = Reply(Outcome.MALFORMED, first, detail="CNAME records or referrals go round in a circle")
-        addresses = await self._target_addresses(reply) if self._options.resolve and reply.rrset else {}
-        return self._answer(domain, reply, addresses)
+            return Reply(Outcome.MALFORMED, first, detail="CNAME records or referrals go round in a circle")
+        return reply
 
-    def _answer(self, domain: str, reply: Reply, addresses: Mapping[str, tuple[str, ...]] | None = None) -> Answer:
-        """Turn the last reply into the domain's answer."""
+    async def answer(self, domain: str, reply: Reply) -> Answer:
+        """Turn the last reply into the domain's answer, with the addresses of its targets if they are wanted."""
+        addresses = await self._target_addresses(reply) if self._options.resolve and reply.rrset else {}
         outcome, detail = reply.outcome, reply.detail
         records: tuple[SrvRecord, ...] = ()
         if reply.rrset is not None:
@@ -195,9 +201,7 @@ class Resolver:
                 outcome, records = Outcome.NOT_AVAILABLE, ()
         targets = {rdata.target for rdata in reply.rrset or ()}
         unresolved = {_text(name): reason for name, reason in self._unresolved.items() if name in targets}
-        return Answer(
-            domain, outcome, records, reply.server, detail, addresses or {}, self._options.service, unresolved
-        )
+        return Answer(domain, outcome, records, reply.server, detail, addresses, self._options.service, unresolved)
 
     async def _ask(self, servers: Sequence[Nameserver], name: Name, rdtype: RdataType) -> Reply:
         """Ask the servers in turn until one knows; if none does, return the failure that tells most."""
@@ -206,7 +210,8 @@ class Resolver:
         for server in servers:
             async with self._sockets:
                 start = asyncio.get_running_loop().time()
-                reply = await exchange(server, name, rdtype, self._transport, min(self._options.timeout, left))
+                how = replace(self._transport, timeout=min(self._options.timeout, left))
+                reply = await exchange(server, name, rdtype, how)
                 left -= asyncio.get_running_loop().time() - start
             if reply.outcome.is_settled:
                 return reply
@@ -284,7 +289,12 @@ class Resolver:
 
     async def _target_addresses(self, reply: Reply) -> dict[str, tuple[str, ...]]:
         """Return the addresses of each target of a reply."""
-        targets = [rdata.target for rdata in reply.rrset or () if rdata.target != dns.name.root]
+        wanted = self._options.resolve_targets
+        targets = [
+            rdata.target
+            for rdata in reply.rrset or ()
+            if rdata.target != dns.name.root and (wanted is None or _text(rdata.target) in wanted)
+        ]
         found = await asyncio.gather(*(self._addresses(target, reply.message) for target in targets))
         return {_text(target): addresses for target, addresses in zip(targets, found, strict=True)}
 

@@ -106,8 +106,8 @@ class _Finder:
 
         So one that is dead or not responsible costs no more than its time-out.
         """
-        how = Transport(tcp=True, timeout=self._options.timeout)
-        reply = await exchange(server, origin, dns.rdatatype.SOA, how, how.timeout)
+        how = Transport(tcp=True, timeout=self._options.timeout, tcp_timeout=self._options.timeout)
+        reply = await exchange(server, origin, dns.rdatatype.SOA, how)
         if reply.outcome is Outcome.ANSWERED:
             return None
         if reply.outcome is Outcome.NO_DATA:

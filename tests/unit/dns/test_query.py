@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
+import time
 from typing import Any
 
 import dns.flags
@@ -14,7 +16,7 @@ import dns.rcode
 import pytest
 from unit.dns.loopback_dns import Handler, Message, rcode, running, silent, zones
 
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.exchange import Outcome
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.exchange import Outcome, _receive
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import Nameserver, parse_nameserver
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.query import (
     Answer,
@@ -216,6 +218,87 @@ def test_truncated_answer_is_fetched_by_tcp() -> None:
     with running(truncates) as server:
         assert ask("corp.example.com", server.entry).records == (KMS1, KMS2)
         assert [by_tcp for _name, _type, by_tcp, _edns in server.questions] == [False, True]
+
+
+def test_an_answer_over_tcp_has_a_time_of_its_own() -> None:
+    """It may take longer than an answer over UDP may, and shorter."""
+    answer_zone = zones(CORP)
+
+    def waits(query: Message, by_tcp: bool) -> Message | bytes | None:
+        time.sleep(1.1)
+        return answer_zone(query, by_tcp)
+
+    with running(waits) as server:
+        assert ask("corp.example.com", server.entry, tcp=True, timeout=1.0).records == (KMS1, KMS2)
+
+    def hangs(query: Message, by_tcp: bool) -> Message | bytes | None:
+        if by_tcp:
+            hung.wait(60)
+            return None
+        response = dns.message.make_response(query)
+        response.flags |= dns.flags.TC
+        return response
+
+    hung = threading.Event()
+    with running(hangs) as server:
+        answer = ask("corp.example.com", server.entry, timeout=30.0, tcp_timeout=0.1)
+        hung.set()
+    assert answer.outcome is Outcome.TIMEOUT
+    assert "by TCP in 0.1 s" in answer.message
+
+
+def test_an_answer_that_waited_for_this_process_has_come_in_time() -> None:
+    async def busy() -> bytes | None:
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+        with near, far:
+            near.setblocking(False)
+            waiting = asyncio.ensure_future(_receive(near, asyncio.get_running_loop().time() + 0.05))
+            await asyncio.sleep(0)
+            far.send(b"an answer")
+            time.sleep(0.1)
+            return await waiting
+
+    assert asyncio.run(busy()) == b"an answer"
+
+
+def many(count: int) -> str:
+    return "".join(f"_vlmcs._tcp SRV 0 0 1688 w{number:04}.k.test.\n" for number in range(count))
+
+
+def test_two_thousand_values_of_one_name_are_read_whole_for_several_domains_at_once() -> None:
+    """A message of 64 kB holds them where their names are short."""
+    origins = [f"d{number}.example." for number in range(2)]
+    whole = zones(*((origin, many(2_000)) for origin in origins))
+
+    def truncates(query: Message, by_tcp: bool) -> Message | bytes | None:
+        response = whole(query, by_tcp)
+        assert isinstance(response, dns.message.Message)
+        if by_tcp:
+            return response.to_wire(max_size=65_535)
+        response.flags |= dns.flags.TC
+        response.answer.clear()
+        return response
+
+    with running(truncates) as server:
+        answers = query_srv(origins, QueryOptions(nameservers=(server.entry,), timeout=30, tcp_timeout=60, lifetime=60))
+    assert [(answer.outcome, len(answer.records)) for answer in answers] == [(Outcome.ANSWERED, 2_000)] * 2
+
+
+def test_addresses_are_asked_for_after_all_records_and_only_those_wanted() -> None:
+    other = (
+        "branch.example.net.",
+        "_vlmcs._tcp SRV 0 0 1688 a.example.org.\n_vlmcs._tcp SRV 0 0 1688 b.example.org.\n",
+    )
+    with running(zones(CORP, other)) as server:
+        options = QueryOptions(
+            nameservers=(server.entry,), resolve=True, resolve_targets=frozenset({"a.example.org"}), timeout=30
+        )
+        branch, corp = query_srv(["branch.example.net", "corp.example.com"], options)
+        kinds = [kind for _name, kind, _tcp, _edns in server.questions]
+        names = {name for name, kind, _tcp, _edns in server.questions if kind != "SRV"}
+    assert kinds[:2] == ["SRV", "SRV"]
+    assert names == {"a.example.org."}
+    assert (list(branch.addresses), corp.addresses) == (["a.example.org"], {})
 
 
 def test_tcp_only() -> None:
@@ -435,6 +518,8 @@ def test_what_is_no_name_server(entry: str) -> None:
 def test_bad_options_are_refused() -> None:
     with pytest.raises(ValueError, match="above 0"):
         QueryOptions(timeout=0)
+    with pytest.raises(ValueError, match="above 0"):
+        QueryOptions(tcp_timeout=0)
     with pytest.raises(ValueError, match="retries"):
         QueryOptions(retries=-1)
     with pytest.raises(ValueError, match="DNS name"):

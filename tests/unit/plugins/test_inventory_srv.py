@@ -20,11 +20,10 @@ from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.inventory.data import InventoryData
 from ansible.parsing.dataloader import DataLoader
-from ansible.plugins.loader import fragment_loader
-from ansible.utils.plugin_docs import get_docstring
 from hypothesis import given
 from hypothesis import strategies as st
 from unit.dns.loopback_dns import Handler, Message, rcode, running, zones
+from unit.plugins.plugin_options import options_of
 
 from ansible_collections.fleetops.kms.plugins.inventory import srv
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.hostnames import why_no_domain, why_no_host
@@ -69,8 +68,7 @@ class Parsed:
 @pytest.fixture(scope="module", autouse=True)
 def _options_are_known() -> None:
     """Do what the plugin loader does before it makes a plugin."""
-    documentation = get_docstring(srv.__file__, fragment_loader, plugin_type="inventory")[0]
-    constants.config.initialize_plugin_configuration_definitions("inventory", NAME, documentation["options"])
+    constants.config.initialize_plugin_configuration_definitions("inventory", NAME, options_of(srv, "inventory"))
 
 
 class Inventory:
@@ -426,7 +424,7 @@ def test_file_is_known_by_its_name(tmp_path: Path, name: str, is_ours: bool) -> 
 
 
 def test_examples_use_known_options() -> None:
-    known = get_docstring(srv.__file__, fragment_loader, plugin_type="inventory")[0]["options"]
+    known = options_of(srv, "inventory")
     for example in yaml.safe_load_all(srv.EXAMPLES):
         assert set(example) <= set(known)
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import dns.rcode
 import pytest
-import yaml
 from ansible import constants
 from ansible.errors import AnsibleError
 from unit.dns.loopback_dns import rcode, running, zones
+from unit.plugins.plugin_options import options_of
 
 from ansible_collections.fleetops.kms.plugins.lookup import srv
 
@@ -27,9 +27,7 @@ BRANCH = ("branch.example.net.", "_vlmcs._tcp SRV 0 0 1688 kms1.corp.example.com
 @pytest.fixture(scope="module", autouse=True)
 def _options_are_known() -> None:
     """Do what the plugin loader does before it makes a plugin."""
-    constants.config.initialize_plugin_configuration_definitions(
-        "lookup", NAME, yaml.safe_load(srv.DOCUMENTATION)["options"]
-    )
+    constants.config.initialize_plugin_configuration_definitions("lookup", NAME, options_of(srv, "lookup"))
 
 
 def look_up(*terms: Any, variables: dict[str, Any] | None = None, **options: Any) -> list[dict[str, Any]]:
@@ -114,7 +112,10 @@ def test_records_of_all_servers_carry_them_and_have_their_own_shares() -> None:
 def test_addresses() -> None:
     with running(zones(CORP)) as server:
         found = look_up("corp.example.com", nameservers=[server.entry], resolve=True)
-    assert [record["addresses"] for record in found] == [["192.0.2.1"], [], []]
+        assert [record["addresses"] for record in found] == [["192.0.2.1"], [], []]
+        one = ["KMS1.corp.example.com."]
+        found = look_up("corp.example.com", nameservers=[server.entry], resolve=True, resolve_targets=one)
+    assert [record.get("addresses") for record in found] == [["192.0.2.1"], None, None]
 
 
 def test_options_from_variables_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
