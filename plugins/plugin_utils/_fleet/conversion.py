@@ -189,8 +189,8 @@ def _order(entry: Entry, servers: c.Mapping[str, str]) -> dict[str, t.Any]:
     return {
         "fqdn": entry["fqdn"],
         "treatment": treatment,
-        #: A machine without a host key may be one that a run left half done; what is no KMS client is left alone.
-        "is_touched": treatment != Treatment.REMOVE_RECORDS.value or entry["role"] == "kms_client",
+        #: Of a machine that never was a host, or is done with that, only the values in DNS go: it keeps its settings.
+        "is_touched": treatment != Treatment.REMOVE_RECORDS.value or bool(entry.get("is_unfinished")),
         "keeps_key": treatment == Treatment.REMOVE_RECORDS.value,
         "against": next((place for name, place in servers.items() if name in served_by), ""),
         "activation_ids": office if is_only_office else [],

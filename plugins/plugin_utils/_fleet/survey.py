@@ -277,6 +277,7 @@ def _account(context: _Context, reading: Reading | None) -> dict[str, t.Any]:
     return {
         "problem": reading.problem if reading else "",
         "is_kms_host": bool(reading and host_keys(reading)) if known else None,
+        "is_unfinished": bool(reading and is_unfinished(reading)) if known else None,
         "role": kms.get("role"),
         "os_name": kms.get("os_name"),
         "edition_id": kms.get("edition_id"),
