@@ -10,10 +10,11 @@ import re
 import typing as t
 
 import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.keys import ProductKey, ProductKeyError
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import DEFAULT_PORT
+
+from .spec import SpecValidator
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MODULES = os.path.join(os.path.dirname(__file__), "..", "..", "modules")
@@ -46,11 +47,11 @@ class Arguments:
         with open(os.path.join(_MODULES, f"{module}.yml"), encoding="utf-8") as file:
             document = yaml.load(file, Loader=_LOADER)
         self.spec = _spec(document["DOCUMENTATION"].get("options") or {})
-        self._validator = ArgumentSpecValidator(self.spec)
+        self._validator = SpecValidator(self.spec)
 
     def validate(self, given: t.Mapping[str, t.Any]) -> dict[str, t.Any]:
         """The arguments with their types and defaults; an option that was not given is None."""
-        result = self._validator.validate(dict(given))
+        result = self._validator.validate(given)
         if result.unsupported_parameters:
             unknown = ", ".join(
                 sorted(

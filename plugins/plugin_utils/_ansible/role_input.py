@@ -12,7 +12,6 @@ import typing as t
 from collections.abc import Callable, Collection, Mapping
 
 import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import parse_nameserver
@@ -27,6 +26,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish im
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import CLIENT_SETTINGS, HOST_SETTINGS
 
 from .fleet_filter import plain
+from .spec import SpecValidator
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ROLES = os.path.join(os.path.dirname(__file__), "..", "..", "..", "roles")
@@ -72,6 +72,8 @@ TYPES: Mapping[str, str] = {
     "str": "text",
 }
 
+_TEMPLATE_STARTS = ("{{", "{%")
+
 Machines = Mapping[str, Mapping[str, t.Any]]
 
 
@@ -92,7 +94,7 @@ def default_of(name: str) -> t.Any:
 def role_problems(role: str, machines: Machines) -> tuple[list[str], list[str]]:
     """Return what is wrong with the variables of machines, and what is doubtful, each said once for all of them."""
     spec, known = _spec_of(role)
-    validator = ArgumentSpecValidator(spec)
+    validator = SpecValidator(spec)
     wrong: dict[str, list[str]] = {}
     doubtful: dict[str, list[str]] = {}
     for name, variables in machines.items():
@@ -123,7 +125,7 @@ def _spec_of(role: str) -> tuple[dict[str, dict[str, t.Any]], set[str]]:
 
 
 def _problems(
-    role: str, name: str, spec: Mapping[str, t.Any], validator: ArgumentSpecValidator, variables: Mapping[str, t.Any]
+    role: str, name: str, spec: Mapping[str, t.Any], validator: SpecValidator, variables: Mapping[str, t.Any]
 ) -> list[str]:
     provided: dict[str, t.Any] = {}
     problems = []
@@ -168,17 +170,19 @@ def _undeclarable(name: str, provided: Mapping[str, t.Any]) -> list[str]:
 def _filled_in(value: t.Any) -> t.Any:
     """The value with every template in it filled in. Raises what Ansible raises for an undefined variable.
 
-    Since ansible-core 2.19 an undefined variable is a value that raises only when it is used.
+    Since ansible-core 2.19 an undefined variable is a value that raises only when it is used; before, hostvars hand out
+    the template itself. No variable of a role has any business with braces otherwise.
     """
     if isinstance(value, Mapping):
         return {key: _filled_in(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_filled_in(item) for item in value]
-    str(value)
+    if any(start in str(value) for start in _TEMPLATE_STARTS):
+        raise ValueError(f"nothing is known that its template could be filled in with: {value}")
     return value
 
 
-def _invalid(spec: Mapping[str, t.Any], validator: ArgumentSpecValidator, provided: dict[str, t.Any]) -> list[str]:
+def _invalid(spec: Mapping[str, t.Any], validator: SpecValidator, provided: dict[str, t.Any]) -> list[str]:
     """What the spec refuses. A message about a secret could repeat it, so it says only that."""
     messages: list[str] = validator.validate(provided).error_messages
     secrets = {option for option, argument in spec.items() if argument.get("no_log")}
@@ -187,10 +191,10 @@ def _invalid(spec: Mapping[str, t.Any], validator: ArgumentSpecValidator, provid
         own = [text for text in messages if re.search(rf"\b{option}\b", text)]
         if own and option in secrets:
             problems.append(f"{option} is not of the type that it must have")
-        elif any("unable to convert" in text for text in own):
-            problems.append(f"{option} is to be {_kind(spec[option])}, not {_shown(value)}")
         elif isinstance(value, list) and None in value:
             problems.append(f"{option} has an entry that is empty (null)")
+        elif any("unable to convert" in text for text in own):
+            problems.append(f"{option} is to be {_kind(spec[option])}, not {_shown(value)}")
         else:
             problems += own
     return problems

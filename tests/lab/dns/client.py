@@ -160,9 +160,10 @@ class EmbeddedClient(Client):
         if wire is None:
             raise DnsFailure(names.TIMED_OUT)
         try:
-            return dns.message.from_wire(wire, keyring=message.keyring, request_mac=message.mac)
+            answer = dns.message.from_wire(wire, keyring=message.keyring, request_mac=message.mac)
         except dns.exception.FormError as error:
             raise DnsFailure(names.BAD_SIGNATURE) from error
+        return _as_signed_as(message, answer)
 
 
 class ExternalClient(Client):
@@ -199,6 +200,13 @@ async def _send(
         raise DnsFailure(names.BAD_SIGNATURE) from error
     except (dns.exception.DNSException, OSError) as error:
         raise DnsFailure(names.TIMED_OUT) from error
+    return _as_signed_as(message, answer)
+
+
+def _as_signed_as(message: dns.message.Message, answer: dns.message.Message) -> dns.message.Message:
+    """The answer: to a signed message it is signed (RFC 8945, 5.3). dnspython itself insists on that since 2.9."""
+    if message.keyring and not answer.had_tsig:
+        raise DnsFailure(names.BAD_SIGNATURE)
     return answer
 
 

@@ -47,9 +47,14 @@ def _serve(work: t.Callable[[DnsServer, Zone], t.Awaitable[t.Any]], **options: t
 
 
 def _fill(zone: Zone, count: int) -> None:
+    """Hosts with names long enough to fill a message whether or not their targets are compressed.
+
+    RFC 2782 forbids that, but dnspython does it up to 2.8: a value takes 49 bytes, or 33.
+    """
     for number in range(count):
-        zone.add(zone.name("_vlmcs._tcp"), "SRV", f"0 0 1688 web{number:04d}.{ZONE}.")
-        zone.add(zone.name(f"web{number:04d}"), "A", "127.0.0.13")
+        name = f"web{number:09d}"
+        zone.add(zone.name("_vlmcs._tcp"), "SRV", f"0 0 1688 {name}.{ZONE}.")
+        zone.add(zone.name(name), "A", "127.0.0.13")
 
 
 async def _ask(server: DnsServer) -> dns.message.Message:
@@ -77,16 +82,16 @@ async def _update(server: DnsServer, source: str, key: str | None = None, priori
 
 def test_hundreds_of_hosts_fit_into_an_answer_without_the_addresses_that_do_not() -> None:
     async def work(server: DnsServer, zone: Zone) -> tuple[int, int]:
-        _fill(zone, 1200)
+        _fill(zone, 1300)
         answer = await _ask(server)
         return len(answer.answer[0]), len(answer.additional)
 
-    assert _serve(work) == (1200, 0)
+    assert _serve(work) == (1300, 0)
 
 
 def test_an_answer_that_no_message_can_hold_is_truncated() -> None:
     async def work(server: DnsServer, zone: Zone) -> None:
-        _fill(zone, 1800)
+        _fill(zone, 2100)
         query = dns.message.make_query(OWNER, "SRV")
         answer = await dns.asyncquery.tcp(query, server.address, timeout=5, port=server.port)
         assert answer.flags & dns.flags.TC
