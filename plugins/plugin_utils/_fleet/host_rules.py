@@ -24,6 +24,9 @@ from .finding import Finding, Kind, fail, warn
 from .reading import Reading
 from .steering import effective, keep_steered, steered_entries
 
+#: When a host publishes itself (Volume Activation Technical Reference, troubleshooting).
+_TRIES = "it tries when its service sppsvc starts, and once a day"
+
 #: What has labels, the last of them with a letter: a domain, other than an address, a version or an HRESULT.
 _LIKE_A_DOMAIN = re.compile(r"([a-z0-9_-]+\.)+[a-z0-9-]*[a-z][a-z0-9-]*")
 
@@ -100,7 +103,7 @@ def refusals_of(
 
 def causes_of(host: DeclaredHost, reading: Reading) -> dict[str, str]:
     """Return, by declared domain, why a record of the host is not there or another one, as far as the host tells."""
-    refused = refusals_of(host, reading)
+    refused = {domain: f"{why}; {_TRIES}" for domain, why in refusals_of(host, reading).items()}
     causes = {
         record.domain: _unready(host, reading) or refused.get(record.domain) or _cause_in(record.domain, host, reading)
         for record in host.wanted
@@ -136,7 +139,7 @@ def _cause_in(domain: str, host: DeclaredHost, reading: Reading) -> str:
         return ""
     last = _last_events(host, reading).get(domain)
     if last is None:
-        return f"no event tells that {host.name} has tried lately; that happens when its service sppsvc starts"
+        return f"no event tells that {host.name} has tried lately; {_TRIES}"
     when = f", {last['time']}" if last.get("time") else ""
     return (
         f"{host.name} has published itself there (event {EVENT_PUBLISHED}{when}), so DNS was changed since, or the"
