@@ -67,13 +67,9 @@ class Story:
 @pytest.fixture(scope="module")
 def lab() -> t.Iterator[LabProcess]:
     described = fleet(rogues=5)
-    described["machines"]["desk"] = {
-        "windows": "windows10/Enterprise",
-        "domain": CORP,
-        "activated": True,
-        "office_pack": ["office-2021"],
-        "keys": [{"key": OFFICE_KEY, "activated": True}],
-    }
+    office = {"office_pack": ["office-2021"], "keys": [{"key": OFFICE_KEY, "activated": True}]}
+    described["machines"]["kms1"].update(office)
+    described["machines"]["desk"] = {"windows": "windows10/Enterprise", "domain": CORP, "activated": True, **office}
     with LabProcess(described) as running:
         yield running
 
