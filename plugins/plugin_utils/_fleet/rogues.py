@@ -159,7 +159,7 @@ def is_unfinished(reading: Reading) -> bool:
 
 def _no_host(reading: Reading) -> str:
     if reading.kms.get("host_version") and is_unfinished(reading):
-        return "has no KMS host key, but its conversion has not come to its end: what is left of it is done"
+        return "has no KMS host key, but its conversion has not come to its end: the rest of it is to be done"
     if is_unfinished(reading):
         return "has no KMS host key: only its publish list, and perhaps values in DNS, are left"
     role = str(reading.kms.get("role") or "unknown").replace("_", " ")
