@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import Filter, fleet_filter, plain
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import split_answers
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import batches, conversion
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import DeclaredHost
@@ -143,7 +144,9 @@ def _failed_domains(cleanup: Any, values: Sequence[Mapping[str, Any]]) -> set[st
 def convert_left(values: Sequence[Mapping[str, Any]], records: Any, cleanup: Any = None) -> list[dict[str, Any]]:
     """Return the values that are not proven gone; ``cleanup`` is the result of M(fleetops.kms.srv_cleanup), if any."""
     cleaned = {str(value["domain"]) for value in values} - _failed_domains(cleanup, values)
-    return [dict(one) for one in conversion.still_there(values, records, cleaned)]
+    answers, unanswered = split_answers(records)
+    silent = {item.domain: item.error for item in unanswered if not item.denies}
+    return [dict(one) for one in conversion.still_there(values, answers, cleaned, silent)]
 
 
 @fleet_filter
@@ -214,7 +217,7 @@ def convert_tally(
 def convert_report(
     plan: str, tally: Mapping[str, Any], hostvars: Mapping[str, Any], via: str = "none"
 ) -> dict[str, Any]:
-    """Return the report on a run as ``report`` and ``lines``, and in how many ways it is not done (``open``)."""
+    """Return the report on a run as ``json`` and ``lines``, and why it is not done (``open``, a line each)."""
     planned, so_far = _read(plan), _read(tally.get("json") or "{}")
     rows = [dict(row) for row in so_far.get("rows") or ()]
     for row in rows:
@@ -244,6 +247,8 @@ def convert_report(
         lines.append(f"{len(planned['left_out'])} are left as they are, clients may still find them:")
         found = [(item["machine"] or item["fqdn"], item["reason"]) for item in planned["left_out"]]
         lines += [f"  {line}" for line in batches.by_reason(found)]
+    unanswered = planned.get("unanswered") or []
+    lines += unanswered
     report = {
         "schema": SCHEMA,
         "version": VERSION,
@@ -254,8 +259,10 @@ def convert_report(
         "no_turn": turnless,
         "left_out": planned["left_out"],
         "outside": planned["outside"],
+        "unanswered": unanswered,
     }
-    is_open = len(trouble) + len(turnless) + (0 if via == "none" else len(left))
+    undone = len(trouble) + len(turnless) + (0 if via == "none" else len(left))
+    is_open = [f"{undone} machines are not done, see above."] * bool(undone) + unanswered
     return plain({"json": json.dumps(plain(report)), "lines": lines, "open": is_open})
 
 

@@ -17,12 +17,13 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
     reading,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import fleet_problems
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of, split_answers
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import steering, survey_table, verdict
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import approved_hosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import DeclaredHost
-from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import data
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import data, silent_domains
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.finding import Finding, Kind
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import Reading
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.rogues import domains_to_ask
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import Survey, precheck, survey
@@ -87,7 +88,8 @@ def rogue_survey(
     JSON is one text: Ansible works its way through all parts of larger data each time that a variable is looked at.
     """
     hosts = _hosts(declared)
-    found, names = list(records), list(machines)
+    answers, unanswered = split_answers(records)
+    found, names = list(answers), list(machines)
     fleet = Survey(
         hosts=hosts,
         approved=approved_hosts(as_list(approved), hosts),
@@ -96,6 +98,7 @@ def rogue_survey(
         addresses=_addresses(found),
         declared_keys=[str(hostvars[host.name].get(_HOST_KEY) or "").strip()[-5:] for host in hosts],
         unseen=sorted(set(map(str, hostvars)) - set(names)),
+        unanswered=unanswered,
     )
     report = survey(fleet)
     return {
@@ -128,33 +131,60 @@ def steer_plan(
     domains: Any = None,
     outside: Iterable[str] = (),
     probes: Sequence[Mapping[str, Any]] = (),
+    publish_via: str = "host",
 ) -> dict[str, Any]:
-    """Return how to steer or unsteer the domains of a fleet, or why not."""
-    hosts, found = _hosts(declared), list(records)
+    """Return how to steer or unsteer the domains of a fleet, or why not.
+
+    ``publish_via`` says who publishes the hosts: ``host`` is each for itself, by its own list.
+    """
+    answers, unanswered = split_answers(records)
+    hosts, found = _hosts(declared), list(answers)
+    names = as_list(domains) or verdict.domains_of(hosts)
     fleet = Survey(
         hosts=hosts,
         approved=approved_hosts(as_list(approved), hosts),
         readings={host.name: reading(hostvars, host.name) for host in hosts},
         records=records_of(found),
         addresses=_addresses(found),
+        unanswered=[item for item in unanswered if item.domain in names],
     )
     standings = fleet.standings()
-    names = as_list(domains) or verdict.domains_of(hosts)
+    silent = silent_domains(fleet.unanswered)
     checked = precheck(fleet, list(outside), probes)
     if state == "steered":
         plans = steering.steer(standings, fleet.records, fleet.approved, names, checked["ready"])
     else:
-        plans = steering.unsteer(standings, fleet.records, fleet.approved, names)
-    publish = {one.host.name: steering.publish_of(one, plans) for one in standings}
+        plans = steering.unsteer(standings, fleet.records, fleet.approved, names, silent)
+    publish = {one.host.name: steering.publish_of(one, plans) for one in standings} if publish_via == "host" else {}
+    due = [one.host.name for one in standings if publish_via == "host" and steering.is_due(one, plans, fleet.records)]
+    publish |= {one.host.name: publish[one.host.name] or one.publish for one in standings if one.host.name in due}
+    leading = {one.host.fqdn for one in standings if publish.get(one.host.name)}
+    leading |= {plan.host.fqdn for plan in plans if plan.host}
+    wanted = [record for plan in plans for record in plan.wanted]
+    findings = fleet.findings()
     return plain(
         {
             **checked,
             "domains": [_domain(plan) for plan in plans],
             "publish": {name: [format_entry(e) for e in entries] for name, entries in publish.items() if entries},
-            "records": [record.as_dict() for plan in plans for record in plan.wanted],
-            "lines": [line for plan in plans for line in _plan_lines(plan)],
+            "due": due,
+            "records": [record.as_dict() for record in wanted],
+            # What a host that this run has nothing to do with does not publish is for verify to tell.
+            "prove": [r.as_dict() for r in wanted if publish_via != "host" or r.target in leading],
+            "findings": [finding.as_dict() for finding in findings],
+            "unread": [finding.line for finding in findings if finding.kind is Kind.DNS_UNANSWERED],
+            "lines": [line for plan in plans for line in _plan_lines(plan)] + _unread_lines(findings, plans),
         }
     )
+
+
+def _unread_lines(findings: Iterable[Finding], plans: Iterable[steering.DomainPlan]) -> list[str]:
+    """What is told of the domains that DNS was of no use for: those without a plan are left as they are."""
+    planned = {plan.domain for plan in plans}
+    return [
+        finding.line if finding.subject in planned else f"{finding.subject}: left as it is. {finding.line}"
+        for finding in findings
+    ]
 
 
 def _domain(plan: steering.DomainPlan) -> dict[str, Any]:
@@ -179,14 +209,36 @@ def _plan_lines(plan: steering.DomainPlan) -> list[str]:
 
 
 @fleet_filter
-def steer_waiting(plan: Mapping[str, Any], records: Any) -> list[str]:
-    """Return, as lines, what DNS does not show yet of a plan."""
-    there = set(records_of(records))
-    wanted = records_of(plan["records"])
-    waiting = [f"{record.domain}: no record {data(record)}" for record in wanted if record not in there]
-    plans = [steering.DomainPlan("", (), None, tuple(wanted))]
-    older = [record for record in steering.leftovers(plans, there) if steering.is_steered(record)]
-    return waiting + [f"{record.domain}: {data(record)} is still there" for record in older]
+def steer_waiting(plan: Mapping[str, Any], records: Any, older: bool = True) -> list[str]:
+    """Return, as lines, what DNS does not show yet of a plan; without ``older``, whatever else it still shows."""
+    answers, unanswered = split_answers(records)
+    there = set(records_of(answers))
+    silent = {item.domain: item.error for item in unanswered}
+    waiting = [
+        f"{record.domain}: no record {data(record)}"
+        + (f" (DNS could not be asked: {silent[record.domain]})" if record.domain in silent else "")
+        for record in records_of(plan["prove"])
+        if record not in there
+    ]
+    left = [record for record in _leftovers(plan, there) if older and steering.is_steered(record)]
+    return waiting + [f"{record.domain}: {data(record)} is still there" for record in left]
+
+
+def _leftovers(plan: Mapping[str, Any], there: Iterable[SrvRecord]) -> list[SrvRecord]:
+    plans = [steering.DomainPlan("", (), None, tuple(records_of(plan["records"])))]
+    return steering.leftovers(plans, there)
+
+
+@fleet_filter
+def steer_leftovers(plan: Mapping[str, Any], records: Any) -> list[dict[str, Any]]:
+    """Return the planned records beside which DNS shows older values of the same host: made present, they replace them.
+
+    Only those that DNS shows: the record of a host that publishes itself is not for others to create.
+    """
+    there = set(records_of(split_answers(records)[0]))
+    older = {(record.domain, record.target, record.port) for record in _leftovers(plan, there)}
+    wanted = [record for record in records_of(plan["records"]) if record in there]
+    return [record.as_dict() for record in wanted if (record.domain, record.target, record.port) in older]
 
 
 @fleet_filter
@@ -222,6 +274,7 @@ class FilterModule:
             rogue_domains,
             rogue_inputs,
             rogue_survey,
+            steer_leftovers,
             steer_plan,
             steer_waiting,
             steered_domains,

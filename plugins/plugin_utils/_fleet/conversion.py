@@ -16,6 +16,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys 
 
 from .approval import ApprovedHosts, spelled
 from .batches import Done, State
+from .finding import Kind
 from .rogues import Treatment
 from .survey import Status, machines_to_convert
 
@@ -108,8 +109,15 @@ def plan(
         "left_out": _with_unread(left_out, report["unread"]),
         "outside": sorted(outside),
         "approved": list(known.patterns),
+        "unanswered": unanswered(report),
         "stop": _why_not(report, ready, len(orders), sum(_is_unserved(entry, ready) for entry in here)),
     }
+
+
+def unanswered(report: c.Mapping[str, t.Any]) -> list[str]:
+    """Return, a line each, the domains of which DNS would not tell: machines named only there were not found."""
+    kind = Kind.DNS_UNANSWERED.value
+    return [str(finding["text"]) for finding in report.get("unanswered") or () if finding["kind"] == kind]
 
 
 def _why_left_out(
@@ -277,15 +285,19 @@ def still_there(
     values: c.Iterable[Entry],
     records: c.Iterable[Entry],
     cleaned: c.Collection[str],
+    silent: c.Mapping[str, str] | None = None,
 ) -> list[Entry]:
-    """Return the values that are not proven gone.
+    """Return the values that are not proven gone, with ``error`` where it is a server that did not answer.
 
     A value is gone when DNS shows it nowhere (``records``), and its domain either was ``cleaned`` at a server of the
-    zone that shows so itself, or has other values: a domain without any may not have answered.
+    zone that shows so itself, or has other values and no server that is ``silent`` (domains with the reason): a domain
+    without any may not have answered.
     """
+    errors = silent or {}
     shown = {(record["domain"], record["target"]) for record in records}
-    answered = {domain for domain, _target in shown} | set(cleaned)
-    return [one for one in values if (one["domain"], one["target"]) in shown or one["domain"] not in answered]
+    answered = ({domain for domain, _target in shown} - set(errors)) | set(cleaned)
+    left = [one for one in values if (one["domain"], one["target"]) in shown or one["domain"] not in answered]
+    return [{**one, "error": errors[one["domain"]]} if one["domain"] in errors else one for one in left]
 
 
 def row_of(done: Done, order: Entry, result: t.Any, left: c.Sequence[Entry]) -> dict[str, t.Any]:
@@ -300,7 +312,10 @@ def row_of(done: Done, order: Entry, result: t.Any, left: c.Sequence[Entry]) -> 
         "pending": last.get("pending"),
         "changes": list(last.get("changes") or ()),
         "before": {name: before.get(name) for name in _BEFORE} if before else None,
-        "values_left": [f"{one['domain']}: {one['target']}" for one in left],
+        "values_left": [
+            f"{one['domain']}: {one['target']}" + (f" (not proven gone: {one['error']})" if one.get("error") else "")
+            for one in left
+        ],
     }
 
 

@@ -45,7 +45,7 @@ def judge_records(
     past = {record.domain for record in steered}
     silent = silent_domains(unanswered)
     return [
-        *(_judge_unanswered(item, hosts) for item in unanswered),
+        *judge_unanswered(unanswered, hosts),
         *(
             _judge(item, approved, refusals or {}, wanted, share_of, past)
             for item in differences
@@ -61,8 +61,15 @@ def silent_domains(unanswered: c.Iterable[Unanswered]) -> set[str]:
     return {item.domain for item in unanswered if not item.denies}
 
 
+def judge_unanswered(unanswered: c.Iterable[Unanswered], hosts: c.Sequence[DeclaredHost]) -> list[Finding]:
+    """Return the domains of which DNS would not tell, each with the server that was asked and the reason.
+
+    Where KMS hosts are declared or live, not knowing is a failure; elsewhere it is told.
+    """
+    return [_judge_unanswered(item, hosts) for item in dict.fromkeys(unanswered)]
+
+
 def _judge_unanswered(item: Unanswered, hosts: c.Sequence[DeclaredHost]) -> Finding:
-    """Where KMS hosts are declared or live, not knowing is a failure; where only clients look it is told."""
     concerned = [host.name for host in hosts if item.domain in {record.domain for record in host.wanted}]
     severity = fail if concerned or item.domain in {host.home_domain for host in hosts} else warn
     if item.denies:

@@ -174,10 +174,12 @@ def unsteer(
     records: c.Iterable[SrvRecord],
     approved: ApprovedHosts,
     domains: c.Collection[str],
+    silent: c.Collection[str] = (),
 ) -> list[DomainPlan]:
     """Return how to bring the steered domains back to what is declared.
 
-    A domain that has a reason stays steered, and so does one of which DNS shows no value: it may not have answered.
+    A domain that has a reason stays steered, and so does one that DNS would not tell of, wholly or in part
+    (``silent``): whether there is a reason is not known. Nor is it of one in which not even the steered value is left.
     """
     records = list(records)
     hosts = [standing.host for standing in standings]
@@ -187,8 +189,8 @@ def unsteer(
     answered = {record.domain for record in records}
     return [
         DomainPlan(domain, (), None, wanted_in(domain, hosts))
-        if domain in answered and domain not in found
-        else _keep(domain, found.get(domain, ()), standings, records)
+        if domain in answered and domain not in found and domain not in silent
+        else _keep(domain, found.get(domain, ()), standings, records, domain in silent)
         for domain in sorted((by_dns | by_list) & set(domains))
     ]
 
@@ -228,11 +230,16 @@ def _steer(
 
 
 def _keep(
-    domain: str, found: tuple[SrvRecord, ...], standings: c.Sequence[Standing], records: c.Sequence[SrvRecord]
+    domain: str,
+    found: tuple[SrvRecord, ...],
+    standings: c.Sequence[Standing],
+    records: c.Sequence[SrvRecord],
+    is_silent: bool,
 ) -> DomainPlan:
     keeper = _steered_now(domain, standings, records)
     names = ", ".join(dict.fromkeys(record.target for record in found))
-    why = f"{names} would be asked before a declared KMS host" if found else "DNS shows no value there"
+    unknown = "DNS did not tell what is published there" if is_silent else "DNS shows no value there"
+    why = f"{names} would be asked before a declared KMS host" if found else unknown
     return DomainPlan(domain, found, keeper.host if keeper else None, (), (f"stays steered: {why}",))
 
 
@@ -292,6 +299,22 @@ def publish_of(standing: Standing, plans: c.Iterable[DomainPlan]) -> tuple[Publi
         now = effective(standing.host, standing.host.publish)
     kept = {entry.domain: entry for entry in now}
     return tuple((kept | wanted).values())
+
+
+def is_due(standing: Standing, plans: c.Iterable[DomainPlan], records: c.Iterable[SrvRecord]) -> bool:
+    """Whether a host is to publish its list anew: DNS does not show what it says of a domain that is steered to it.
+
+    A run may have died when the list was written and the service that publishes it was not restarted yet.
+    """
+    steered = {(record.domain, record.target) for record in records if is_steered(record)}
+    there = {(record.domain, record.target, record.priority, record.weight) for record in records}
+    return standing.publish is not None and any(
+        (record.domain, record.target, record.priority, record.weight) not in there
+        for plan in plans
+        for record in plan.wanted
+        if record.target == standing.host.fqdn
+        and (plan.host == standing.host or (record.domain, record.target) in steered)
+    )
 
 
 def leftovers(plans: c.Iterable[DomainPlan], records: c.Iterable[SrvRecord]) -> list[SrvRecord]:

@@ -11,12 +11,15 @@ import enum
 import json
 import typing as t
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import Unanswered
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, shares
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import LicenseStatus
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import host_key_of
 
 from .approval import ApprovedHosts, Identity, Machines, candidates, fqdn_of, inventory_line, spelled
 from .declared import DeclaredHost
+from .dns_rules import judge_unanswered, silent_domains
+from .finding import Finding
 from .reading import Reading
 from .rogues import (
     Treatment,
@@ -66,10 +69,16 @@ class Survey:
     declared_keys: c.Collection[str] = ()
     #: Machines of the inventory that were not looked at, by inventory name.
     unseen: c.Collection[str] = ()
+    #: Domains for which DNS gave no useful answer: what is published there is not known.
+    unanswered: c.Sequence[Unanswered] = ()
 
     def standings(self) -> list[Standing]:
         """How the declared hosts stand."""
         return [standing_of(host, self.readings.get(host.name)) for host in self.hosts]
+
+    def findings(self) -> list[Finding]:
+        """The domains of which DNS would not tell, in the words of a verification."""
+        return judge_unanswered(self.unanswered, self.hosts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,6 +140,7 @@ def survey(fleet: Survey) -> dict[str, t.Any]:
         "origins": _origins(hosts),
         "clients": _clients(context),
         "unread": [{"machine": one.name, "problem": one.problem} for one in fleet.readings.values() if one.problem],
+        "unanswered": [finding.as_dict() for finding in fleet.findings()],
         "summary": _summary(hosts, fleet),
     }
 
@@ -482,7 +492,13 @@ def precheck(
         if not standing.has_count:
             warn.append(f"{standing.host.name}: {standing.text}: it turns clients down until it has counted enough")
     if not ready:
-        stop.append("no approved KMS host is published, resolvable and activated: deploy one first (deploy_hosts)")
+        text = "no approved KMS host is published, resolvable and activated"
+        silent = [finding.line for finding in fleet.findings()]
+        stop.append(
+            f"{text}, as far as DNS tells; {'; '.join(silent)}"
+            if silent
+            else f"{text}: deploy one first (deploy_hosts)"
+        )
     tried: dict[str, list[c.Mapping[str, t.Any]]] = {}
     for probe in probes:
         tried.setdefault(str(probe.get("name")), []).append(probe)
@@ -494,6 +510,9 @@ def precheck(
 
 def _unfindable(fleet: Survey, host: DeclaredHost) -> str:
     own = [record for record in fleet.records if record.target == host.fqdn]
+    silent = sorted({record.domain for record in host.wanted} & silent_domains(fleet.unanswered))
+    if not own and silent:
+        return f"whether it is published is not known, as DNS does not tell of {', '.join(silent)}"
     if not own:
         return "is published in no domain"
     if not fleet.addresses.get(host.fqdn, ()):

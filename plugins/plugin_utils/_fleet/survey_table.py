@@ -11,6 +11,7 @@ import typing as t
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
 
 from .dns_rules import data, table
+from .finding import Kind
 from .rogues import Treatment
 from .survey import Status
 
@@ -34,6 +35,10 @@ def lines(report: c.Mapping[str, t.Any]) -> list[str]:
     rogues = [host for host in hosts if host["status"] == Status.ROGUE.value]
     sections = [
         ("What DNS says", _records(hosts)),
+        (
+            "Domains that DNS was of no use for",
+            _shown([f"{row['subject']}  {row['text']}" for row in _unanswered(report)]),
+        ),
         ("Approved KMS hosts", _shown([_host(host) for host in hosts if host["approved"]])),
         (f"KMS hosts that are not approved ({len(rogues)})", _shown([_host(host) for host in _by_harm(rogues)])),
         ("Where their keys came from", _shown([_origin(row) for row in report["origins"]])),
@@ -62,7 +67,13 @@ def summary(report: c.Mapping[str, t.Any]) -> str:
         kinds = [f"{count} {_TREATED[kind]}" for kind, count in numbers["treatments"].items() if count]
         text = f"{numbers['rogue']} KMS hosts are not approved; of what was found {', '.join(kinds)}"
     unread = f", {numbers['unread']} could not be read" if numbers["unread"] else ""
-    return f"{text} ({numbers['machines']} machines looked at{unread})."
+    silent = [row["subject"] for row in _unanswered(report) if row["kind"] == Kind.DNS_UNANSWERED.value]
+    unknown = f" What is published in {named(silent)} is not known: DNS did not answer." if silent else ""
+    return f"{text} ({numbers['machines']} machines looked at{unread}).{unknown}"
+
+
+def _unanswered(report: c.Mapping[str, t.Any]) -> c.Sequence[c.Mapping[str, t.Any]]:
+    return report.get("unanswered") or ()
 
 
 def _shown(rows: c.Sequence[str]) -> list[str]:
