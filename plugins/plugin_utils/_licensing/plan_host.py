@@ -111,12 +111,13 @@ def _refuse_unfit(machine: Machine, desired: DesiredHost) -> None:
     if desired.firewall and port != KMS_RULE_PORT:
         raise Refusal(
             f"firewall: the predefined Key Management Service rules are fixed to TCP port {KMS_RULE_PORT}, but the"
-            f" listening port is {port}. Leave the option out and open the port with a rule of your own."
+            f" listening port is {port}. Leave the option out (kms_host_firewall: false in the role) and open the"
+            " port with a rule of your own."
         )
     if desired.firewall and machine.firewall_rules == ():
         raise Refusal(
             "firewall: this machine has no predefined Key Management Service rule (SPPSVC-In-TCP). Open TCP port"
-            f" {KMS_RULE_PORT} with a rule of your own and leave the option out."
+            f" {KMS_RULE_PORT} with a rule of your own and leave the option out (kms_host_firewall: false in the role)."
         )
 
 
@@ -135,7 +136,7 @@ def _installed_host_product(machine: Machine, desired: DesiredHost) -> Product |
     if not hosts:
         raise Refusal(
             f"product_key: this machine has no KMS host key for {desired.application.value}, and none was given."
-            " Pass the host key (CSVLK) of your volume licence agreement."
+            " Pass the host key (CSVLK) of your volume licence agreement (kms_host_product_key in the role)."
         )
     if len(hosts) > 1:
         listed = ", ".join(f"{item.name} (*****-{item.partial_product_key})" for item in hosts)
