@@ -50,6 +50,9 @@ def _read(text: str) -> Any:
 
 
 def _steps(steps: Any) -> Sequence[Any]:
+    """The sizes; text such as "1, 20%" or "[1, 20%]" is what a survey or ``-e name=value`` gives."""
+    if isinstance(steps, str):
+        return as_list(steps.strip().removeprefix("[").removesuffix("]"))
     return steps if isinstance(steps, (list, tuple)) else [steps]
 
 

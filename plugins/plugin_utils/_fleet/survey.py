@@ -216,9 +216,11 @@ def _judge(
 def _judge_unknown(context: _Context, fqdn: str) -> tuple[Status, Verdict]:
     """What is to be said of a name in DNS that no machine which was read has."""
     if candidates(fqdn, context.unread) == [fqdn]:
-        return Status.ROGUE, Verdict(
-            Treatment.REPORT, "could not be read (see below why): nothing is done to it until it is"
-        )
+        text = "could not be read (see below why): nothing is done to it until it is"
+        return Status.ROGUE, Verdict(Treatment.REPORT, text)
+    if candidates(fqdn, context.survey.unseen) == [fqdn]:
+        text = "not looked at in this run: take it into --limit and kms_rogues_pattern"
+        return Status.ROGUE, Verdict(Treatment.REPORT, text)
     behind = _behind(context, fqdn)
     if behind:
         text = f"no machine that was read has this name; it may be {behind}"

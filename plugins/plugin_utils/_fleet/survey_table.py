@@ -24,7 +24,7 @@ _NAMED = 5
 _TREATED = {
     Treatment.CONVERT.value: "can be turned into clients",
     Treatment.REMOVE_OFFICE_KEY.value: "have an Office host key that can be removed",
-    Treatment.REMOVE_RECORDS.value: "have only values in DNS left to be removed",
+    Treatment.REMOVE_RECORDS.value: "have only something left to be removed",
     Treatment.REPORT.value: "need a person",
 }
 
@@ -47,7 +47,7 @@ def lines(report: c.Mapping[str, t.Any]) -> list[str]:
             _shown([host["inventory_line"] for host in hosts if _adds(host)]),
         ),
         (
-            "Values in DNS of machines that are no KMS host, or of none",
+            "What is left of machines that are no KMS host any more, or of none",
             _shown([_left(host) for host in hosts if host["status"] in (Status.LEFT_BEHIND.value, Status.STALE.value)]),
         ),
         ("Clients of hosts that are not approved", _clients(report["clients"])),
@@ -61,11 +61,10 @@ def lines(report: c.Mapping[str, t.Any]) -> list[str]:
 def summary(report: c.Mapping[str, t.Any]) -> str:
     """Return one sentence on a report."""
     numbers = report["summary"]
-    if not numbers["rogue"]:
-        text = "No KMS host that is not approved was found"
-    else:
-        kinds = [f"{count} {_TREATED[kind]}" for kind, count in numbers["treatments"].items() if count]
-        text = f"{numbers['rogue']} KMS hosts are not approved; of what was found {', '.join(kinds)}"
+    rogues = numbers["rogue"]
+    text = f"{rogues} KMS hosts are not approved" if rogues else "No KMS host that is not approved was found"
+    kinds = [f"{count} {_TREATED[kind]}" for kind, count in numbers["treatments"].items() if count]
+    text += f"; of what was found {', '.join(kinds)}" if kinds else ""
     unread = f", {numbers['unread']} could not be read" if numbers["unread"] else ""
     silent = [row["subject"] for row in _unanswered(report) if row["kind"] == Kind.DNS_UNANSWERED.value]
     unknown = f" What is published in {named(silent)} is not known: DNS did not answer." if silent else ""

@@ -15,6 +15,7 @@ from ansible_collections.fleetops.kms.plugins.filter.conversion import (
     RESULT,
     convert_batch,
     convert_plan,
+    convert_problems,
     convert_report,
     convert_tally,
     convert_values,
@@ -71,6 +72,15 @@ def test_office_has_batches_and_a_first_machine_of_its_own() -> None:
     assert "1 of 1 machines failed" in failed["stop"]
     assert convert_batch(planned["json"], failed, "office") == ["desk1", "desk2", "desk3"]
     assert convert_batch(planned["json"], failed) == []
+
+
+def test_the_sizes_of_batches_may_be_text() -> None:
+    wanted = made()["sizes"]
+    for text in ("1, 100%", "[1,100%]"):
+        given = convert_plan(REPORT, NAMES, text, declared=DECLARED)
+        assert (given["sizes"], convert_problems(None, text)) == (wanted, [])
+    assert "kms_convert_batches: 'some'" in convert_problems(None, "some")[0]
+    assert convert_problems(None, "")
 
 
 def test_a_list_is_not_cleared_while_any_name_of_its_machine_is_in_dns() -> None:
