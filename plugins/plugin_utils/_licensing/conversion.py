@@ -16,7 +16,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry imp
 
 from .changes import Change, Proof, Step
 from .machine import Machine, Product
-from .operations import ServiceMethod, StartSoftwareProtection, StopSoftwareProtection, WriteFirewallRules, WriteValue
+from .operations import ServiceMethod, StopSoftwareProtection, WriteFirewallRules, WriteValue
 from .publish import format_entry
 from .reader import HOST_VERSION, HOST_VERSION_32, PUBLISH_LIST, Needs
 from .refusal import Refusal
@@ -59,23 +59,26 @@ class Leaving:
         return cls(machine, is_host, warnings=(warning,))
 
     def before_key(self) -> list[Step]:
-        """Publishing off and the port cleared, while the service is stopped."""
+        """Publishing off and the port cleared, while the service is stopped. Installing the key starts it again."""
         if not (self.is_host and self.ends):
             return []
         writes = [*self._publishing_off(), *self._deletions(_LISTENING_PORT)]
         if not self.machine.registry.get(HOST_VERSION):
             writes.append(Step(WriteValue(HOST_VERSION, self.machine.version)))
-        return [Step(StopSoftwareProtection()), *writes, Step(StartSoftwareProtection())] if writes else []
+        return [Step(StopSoftwareProtection()), *writes] if writes else []
 
     def after_key(self) -> list[Step]:
-        """The restart after which the host part answers no more, and what a client has no use for."""
+        """The restart after which the host part answers no more, and what a client has no use for.
+
+        The next licensing call starts the service again; reading the machine at the end of a run is one.
+        """
         if not self.ends:
             return []
         values = _LEFTOVERS if self.is_host else (_LISTENING_PORT, *_LEFTOVERS)
         deletions = self._deletions(*values)
         steps: list[Step] = []
         if self.is_marked or deletions:
-            steps = [Step(StopSoftwareProtection()), *deletions, Step(StartSoftwareProtection())]
+            steps = [Step(StopSoftwareProtection()), *deletions]
         return steps + self._close_firewall()
 
     @property
@@ -85,7 +88,10 @@ class Leaving:
 
     def finish(self) -> list[Step]:
         """The mark goes last, after the activation: until then the next run has something to go on with."""
-        return [Step(WriteValue(value, None)) for value in _MARKS] if self.is_marked else []
+        if not self.is_marked:
+            return []
+        found = [value for value in _MARKS if value is HOST_VERSION or self.machine.registry.get(value)]
+        return [Step(WriteValue(value, None)) for value in found]
 
     def clear_transient(self, server: str) -> list[Step]:
         """A run that died while it activated against a named host has left the client fixed to it."""

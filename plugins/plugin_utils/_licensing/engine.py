@@ -96,7 +96,7 @@ def _outcome(session: Session, plan: Plan, before: Machine, after: Machine, done
         made,
         _verified(session, attempted, provable, missing),
         notes=(*after.notes, *session.notes),
-        restarted=_restarted(done),
+        restarted=_stopped(done),
         pending=session.pending,
         answered_count=session.answered_count,
         failure=failure,
@@ -117,21 +117,20 @@ def _outcome_of_failure(
     """What was changed before the failure: told by the machine if it can still be asked, else by what it accepted."""
     accepted = tuple(step.change for step in done if step.change is not None and not _is_pending(session, step.change))
     notes = tuple(session.notes)
-    restarted = _restarted(done)
     try:
         if isinstance(failure.error, AuthenticationError):
             raise failure.error
         after = session.read_again()
     except Exception:
         uncertain = _uncertain(plan, done, failure)
-        return Outcome(plan, before, before, accepted, None, restarted, uncertain, notes, failure=failure)
+        return Outcome(plan, before, before, accepted, None, _started(done), uncertain, notes, failure=failure)
     shown = tuple(
         change
         for change in plan.changes
         if (change.is_shown_by(after) and not change.is_shown_by(before))
         or (change.proof is Proof.NONE and change in accepted)
     )
-    return Outcome(plan, before, after, shown, False, restarted, notes=notes, failure=failure)
+    return Outcome(plan, before, after, shown, False, _stopped(done), notes=notes, failure=failure)
 
 
 def _uncertain(plan: Plan, done: tuple[Step, ...], failure: Failure) -> tuple[Change, ...]:
@@ -146,6 +145,11 @@ def _is_pending(session: Session, change: Change) -> bool:
     return session.pending is not None and change.setting == "activated"
 
 
-def _restarted(done: tuple[Step, ...]) -> bool:
-    kinds = [type(step.operation) for step in done]
-    return StopSoftwareProtection in kinds and StartSoftwareProtection in kinds
+def _stopped(done: tuple[Step, ...]) -> bool:
+    """Whether the service was restarted in a run after which the machine was read: a licensing call starts it."""
+    return any(isinstance(step.operation, StopSoftwareProtection) for step in done)
+
+
+def _started(done: tuple[Step, ...]) -> bool:
+    """Whether the service was restarted for certain."""
+    return _stopped(done) and any(isinstance(step.operation, StartSoftwareProtection) for step in done)

@@ -158,7 +158,7 @@ class InstallKey:
             lambda machine: machine.product_by_key(key.partial) is not None,
         )
         session.call_service("RefreshLicenseStatus")
-        session.read_licences()
+        session.read_products()
         if not self.keeps_mark:
             keep_host_version(session)
 
@@ -167,7 +167,7 @@ class InstallKey:
         found = f"It is of the kind {product.channel_name or product.channel.value} ({product.name})."
         if product.application is not Application.WINDOWS and product.id not in known:
             session.call_product(product, "UninstallProductKey")
-            session.read_licences()
+            session.read_products()
             keep_host_version(session)
             outcome = "It has been removed again."
         elif product.application is Application.WINDOWS and self.fallback is not None:
@@ -196,7 +196,7 @@ class UninstallKey:
     def perform(self, session: Session) -> None:
         session.call_product(self.target.require(session.machine), "UninstallProductKey")
         session.call_service("RefreshLicenseStatus")
-        session.read_licences()
+        session.read_products()
         if not self.keeps_mark:
             keep_host_version(session)
 
@@ -215,8 +215,10 @@ class Activate:
         return f"Activating {self.what or self.target.application.value.capitalize()}"
 
     def perform(self, session: Session) -> None:
-        # Activations of a host key or MAK are few: whoever was faster since the plan was made has spent one already.
-        product = self.target.require(session.read_licences())
+        product = self.target.require(session.machine)
+        if product.channel is not Channel.KMS_CLIENT:
+            # Activations of a host key or MAK are few: whoever was faster since the plan was made has spent one.
+            product = self.target.require(session.read_products())
         if product.is_licensed and not self.force:
             return
         target = Target(self.target.application, product.id)
@@ -234,7 +236,7 @@ class Activate:
                 raise
             session.pending = BELOW_THRESHOLD
             session.answered_count = _last_answered_count(session)
-            session.read_licences()
+            session.read_products()
             return
         session.call_service("RefreshLicenseStatus")
         _require_licensed(session, target)
@@ -257,14 +259,19 @@ class ActivateAgainst:
     def description(self) -> str:
         return f"Activating {self.target.application.value.capitalize()} against {self.server}:{self.port}"
 
+    @property
+    def _sets_port(self) -> bool:
+        """A client without a port of its own asks at the default one."""
+        return self.port != DEFAULT_PORT or self.original[1] not in (0, DEFAULT_PORT)
+
     def perform(self, session: Session) -> None:
         try:
             session.call_service("SetKeyManagementServiceMachine", {"MachineName": self.server})
-            session.call_service("SetKeyManagementServicePort", {"PortNumber": self.port})
+            if self._sets_port:
+                session.call_service("SetKeyManagementServicePort", {"PortNumber": self.port})
             Activate(self.target).perform(session)
         finally:
             self._put_back(session)
-            session.read_licences()
 
     def _put_back(self, session: Session) -> None:
         """Setting or clearing twice does no harm, so a lost connection is made anew once: nothing transient stays."""
@@ -280,10 +287,10 @@ class ActivateAgainst:
             session.call_service("SetKeyManagementServiceMachine", {"MachineName": server})
         else:
             session.call_service("ClearKeyManagementServiceMachine")
-        if port in (0, DEFAULT_PORT):
-            session.call_service("ClearKeyManagementServicePort")
-        else:
+        if port not in (0, DEFAULT_PORT):
             session.call_service("SetKeyManagementServicePort", {"PortNumber": port})
+        elif self._sets_port:
+            session.call_service("ClearKeyManagementServicePort")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -332,7 +339,7 @@ class KeepHostVersion:
     description: str = f"Writing the registry value {HOST_VERSION.name}"
 
     def perform(self, session: Session) -> None:
-        session.read_licences()
+        session.read_products()
         keep_host_version(session)
 
 
@@ -352,7 +359,7 @@ def _is_licensed(target: Target, machine: Machine) -> bool:
 
 
 def _require_licensed(session: Session, target: Target) -> None:
-    if _is_licensed(target, session.read_licences()):
+    if _is_licensed(target, session.read_products()):
         return
     product = target.find(session.machine)
     reason = product.license_status_reason if product else None

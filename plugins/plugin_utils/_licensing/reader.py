@@ -78,17 +78,20 @@ class Reader:
         self._cim = cim
         self._encrypted = encrypted
 
-    def read(self, needs: Needs) -> Machine:
-        """One pass; raises Refusal for a Windows that is too old to be read."""
-        system = read_operating_system(self._cim, with_edition=needs.edition)
+    def read(self, needs: Needs, known: Machine | None = None) -> Machine:
+        """One pass; raises Refusal for a Windows that is too old to be read.
+
+        Of a machine that is ``known``, who it is and what it runs is not asked again: nothing here changes that.
+        """
+        system = known.operating_system if known else read_operating_system(self._cim, with_edition=needs.edition)
         if system.build < WINDOWS_7_BUILD:
             raise Refusal(
                 f"{system.caption or 'This Windows'} (build {system.build}) is older than Windows 7 and Windows Server"
                 " 2008 R2: its licensing classes lack what is needed. Upgrade it, or manage it with its own slmgr.vbs."
             )
-        registry = Registry(self._cim)
         products = self.products()
-        with_events = needs.events and (not needs.events_of_hosts or any(item.is_kms_host for item in products))
+        is_host = any(item.is_kms_host for item in products)
+        with_events = needs.events and (not needs.events_of_hosts or is_host)
         has_firewall_classes = system.build >= WINDOWS_8_BUILD
         events, notes = None, []
         if with_events:
@@ -96,19 +99,31 @@ class Reader:
                 events = self._events(needs.events, needs.event_hours, system)
             except CimFault as fault:  # a log that cannot be read must not hide all the rest
                 notes.append(f"The event log could not be read: {fault}")
+        listed = (PUBLISH_LIST,) if needs.publish_list else ()
+        values = Registry(self._cim).get_all((*listed, *needs.registry), rare=not is_host)
         return Machine(
             operating_system=system,
             service=self.service(system),
             products=products,
-            fqdn=read_fqdn(self._cim) if needs.fqdn else None,
-            publish_list=_publish_list(registry.get(PUBLISH_LIST)) if needs.publish_list else None,
-            registry={value: registry.get(value) for value in needs.registry},
+            fqdn=self._fqdn(needs, known),
+            publish_list=_publish_list(values[PUBLISH_LIST]) if needs.publish_list else None,
+            registry={value: values[value] for value in needs.registry},
             firewall_rules=Firewall(self._cim).rules() if needs.firewall and has_firewall_classes else None,
-            search_domains=read_search_domains(self._cim) if needs.search_domains else None,
+            search_domains=self._search_domains(needs, known),
             events=events,
             notes=tuple(notes),
             srv_values=DnsServer(self._cim).kms_values() if needs.srv_values else None,
         )
+
+    def _fqdn(self, needs: Needs, known: Machine | None) -> str | None:
+        if not needs.fqdn:
+            return None
+        return known.fqdn if known else read_fqdn(self._cim)
+
+    def _search_domains(self, needs: Needs, known: Machine | None) -> tuple[str, ...] | None:
+        if not needs.search_domains:
+            return None
+        return known.search_domains if known else read_search_domains(self._cim)
 
     def service(self, system: OperatingSystem) -> Instance:
         """The one SoftwareLicensingService. Its key changes with updates: read anew in every session."""

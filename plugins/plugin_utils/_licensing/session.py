@@ -69,25 +69,20 @@ class Session:
         self._reader = reader
         self._sleep = sleep
         self._clock = clock
-        self.machine: Machine = self._read()
+        self.machine: Machine = self._patiently(lambda: self._reader.read(self.needs))
 
     def read_again(self) -> Machine:
-        """Read everything anew; ``machine`` is what the machine says now."""
-        self.machine = self._read()
+        """Read anew all that can change; ``machine`` is what the machine says now."""
+        self.machine = self._patiently(lambda: self._reader.read(self.needs, self.machine))
         return self.machine
 
-    def read_licences(self) -> Machine:
-        """Read anew only what a licensing call changes, the service and the keyed products: two requests, not twenty.
+    def read_products(self) -> Machine:
+        """Read anew only what a licensing call is judged by, the keyed products: one request, not ten.
 
         All else stays as it was read last; what proves a run is ``read_again``.
         """
-        system = self.machine.operating_system
-        service, products = self._patiently(lambda: (self._reader.service(system), self._reader.products()))
-        self.machine = dataclasses.replace(self.machine, service=service, products=products)
+        self.machine = dataclasses.replace(self.machine, products=self._patiently(self._reader.products))
         return self.machine
-
-    def _read(self) -> Machine:
-        return self._patiently(lambda: self._reader.read(self.needs))
 
     def _patiently(self, read: t.Callable[[], _T]) -> _T:
         """Read; a service that stops just now (somebody restarts it) is waited for, for a bounded time."""
@@ -142,7 +137,7 @@ class Session:
         pause = 1.0
         while self._clock() <= end:
             try:
-                if is_done(self.read_licences()):
+                if is_done(self.read_products()):
                     return True
             except AuthenticationError:
                 return False

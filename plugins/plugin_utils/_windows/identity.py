@@ -8,6 +8,8 @@ import dataclasses
 import datetime
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import CimFault
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance
 
 from .classes import OPERATING_SYSTEM
 from .registry import Registry, RegistryValue, ValueType
@@ -21,6 +23,10 @@ DNS_SEARCH_LIST = RegistryValue(_TCPIP, "SearchList", ValueType.STRING)
 EDITION_ID = RegistryValue(_CURRENT_VERSION, "EditionID", ValueType.STRING)
 
 _PRODUCT_TYPE_WORKSTATION = 1
+
+#: The whole instance is ten times as long. Every Windows since Vista has these (Win32 documentation,
+#: "Win32_OperatingSystem class").
+_COLUMNS = ("BuildNumber", "Caption", "LocalDateTime", "OperatingSystemSKU", "ProductType")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +43,7 @@ class OperatingSystem:
 
 def read_operating_system(cim: CimClient, *, with_edition: bool) -> OperatingSystem:
     """Read Win32_OperatingSystem and, if wanted, the EditionID of the registry (one request each)."""
-    row = cim.query(OPERATING_SYSTEM)[0]
+    row = _operating_system(cim)
     edition = Registry(cim).text(EDITION_ID) if with_edition else None
     return OperatingSystem(
         caption=str(row["Caption"] or "").strip(),
@@ -47,6 +53,13 @@ def read_operating_system(cim: CimClient, *, with_edition: bool) -> OperatingSys
         local_time=row["LocalDateTime"],
         edition_id=edition or None,
     )
+
+
+def _operating_system(cim: CimClient) -> Instance:
+    try:
+        return cim.query(OPERATING_SYSTEM, f"select {','.join(_COLUMNS)} from {OPERATING_SYSTEM.name}")[0]
+    except CimFault:  # Windows Server 2003 knows one of the columns not yet: it is to be refused by its name
+        return cim.query(OPERATING_SYSTEM)[0]
 
 
 def read_fqdn(cim: CimClient) -> str:

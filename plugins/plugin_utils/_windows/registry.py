@@ -29,6 +29,14 @@ class ValueType(enum.Enum):
     MULTI_STRING = "MultiString"
     DWORD = "DWORD"
 
+    @property
+    def number(self) -> int:
+        """The type's number (winnt.h)."""
+        return _TYPE_NUMBERS[self]
+
+
+_TYPE_NUMBERS = {ValueType.STRING: 1, ValueType.MULTI_STRING: 7, ValueType.DWORD: 4}
+
 
 @dataclasses.dataclass(frozen=True)
 class OtherType:
@@ -73,6 +81,31 @@ class Registry:
             return tuple(item for item in (data or ()) if item is not None)
         return data
 
+    def get_all(self, values: t.Iterable[RegistryValue], *, rare: bool = False) -> dict[RegistryValue, t.Any]:
+        """Several values, each as ``get`` gives it.
+
+        Where most are likely to be absent it is cheaper to ask first what a key has: that is done for three values of
+        one key, and for two that are ``rare``.
+        """
+        wanted: dict[str, list[RegistryValue]] = {}
+        for value in values:
+            wanted.setdefault(value.key, []).append(value)
+        found: dict[RegistryValue, t.Any] = {}
+        for key, items in wanted.items():
+            lists_first = len(items) >= (2 if rare else 3)
+            types = self._listed(key) if lists_first else None
+            found |= {value: self._get_listed(value, types) for value in items}
+        return found
+
+    def _get_listed(self, value: RegistryValue, types: t.Mapping[str, int] | None) -> t.Any:
+        """``types`` is what the key has, None where that is not known."""
+        if types is None:
+            return self.get(value)
+        number = types.get(value.name.lower())
+        if number is None:
+            return None
+        return self.get(value) if number == value.type.number else OtherType(number)
+
     def set(self, value: RegistryValue, data: str | int | t.Sequence[str]) -> None:
         """Write the value; an empty list cannot be written (see ``delete``)."""
         self._call(f"Set{value.type.value}Value", value, {value.argument: data})
@@ -92,9 +125,17 @@ class Registry:
 
     def _types(self, key: str) -> dict[str, int]:
         """The types of a key's values, by their names in lower case."""
-        outputs = self._values_of(key).outputs
-        names, types = outputs.get("sNames") or (), outputs.get("Types") or ()
-        return {str(name).lower(): int(number) for name, number in zip(names, types, strict=False)}
+        return self._listed(key) or {}
+
+    def _listed(self, key: str) -> dict[str, int] | None:
+        """The types of a key's values, by their names in lower case; None where the machine does not tell them."""
+        result = self._values_of(key)
+        names, types = result.outputs.get("sNames") or (), result.outputs.get("Types") or ()
+        if result.return_value == _ERROR_FILE_NOT_FOUND:
+            return {}
+        if result.return_value or len(names) != len(types):
+            return None
+        return {str(name).lower(): int(number) for name, number in zip(names, types, strict=True)}
 
     def _values_of(self, key: str) -> t.Any:
         arguments = {"hDefKey": HKEY_LOCAL_MACHINE, "sSubKeyName": key}

@@ -16,6 +16,9 @@ from .errors import OperationFailed
 _START_DONE = (0, 10)
 _STOP_DONE = (0, 5, 6)
 
+#: Seconds that a service takes at the least to start or stop.
+_LEAST = 0.15
+
 _RETURN_VALUES = {
     1: "the request is not supported",
     2: "access denied",
@@ -86,6 +89,8 @@ class ServiceControl:
             )
         if result.return_value != 0 and wanted == "Running":
             return
+        if result.return_value == 0:
+            self._sleep(_LEAST)  # accepted, and never done at once
         self._wait(wanted, verb)
 
     def _wait(self, wanted: str, verb: str) -> None:

@@ -15,14 +15,13 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations
     ActivateAgainst,
     InstallKey,
     ServiceMethod,
-    StartSoftwareProtection,
     StopSoftwareProtection,
     UninstallKey,
     WriteFirewallRules,
     WriteValue,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import DesiredClient, plan_client
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import HOST_VERSION
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import HOST_VERSION, HOST_VERSION_32
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.refusal import Refusal
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import host_setting
 
@@ -39,7 +38,7 @@ CONVERT = DesiredClient(convert_host=True, activate_against=("kms1.example.com",
 
 def work(plan: Plan) -> list[str]:
     """The steps in words short enough to be compared."""
-    names = {StopSoftwareProtection: "stop", StartSoftwareProtection: "start", InstallKey: "install"}
+    names: dict[type, str] = {StopSoftwareProtection: "stop", InstallKey: "install"}
     names |= {UninstallKey: "uninstall", ActivateAgainst: "activate", WriteFirewallRules: "firewall"}
 
     def name(operation: t.Any) -> str:
@@ -59,14 +58,11 @@ def test_the_whole_way_in_its_order() -> None:
         "write DisableDnsPublishing",
         "delete KeyManagementServiceListeningPort",
         "write KeyManagementServiceVersion",
-        "start",
         "install",
         "stop",
         "delete VLRenewalInterval",
-        "start",
         "firewall",
         "activate",
-        "delete KeyManagementServiceVersion",
         "delete KeyManagementServiceVersion",
     ]
 
@@ -78,6 +74,12 @@ def test_the_mark_of_the_host_stays_until_the_restart() -> None:
     assert install.keeps_mark
 
 
+def test_the_mark_of_the_other_half_of_the_registry_goes_where_it_is() -> None:
+    """HKLM\\SOFTWARE\\Wow6432Node has it on some machines."""
+    host = machine(HOST, registry={HOST_VERSION: "10.0", HOST_VERSION_32: "10.0"})
+    assert work(plan_client(host, CONVERT))[-2:] == ["delete KeyManagementServiceVersion"] * 2
+
+
 def test_a_run_that_died_before_the_restart_does_it() -> None:
     died = machine(
         product(status=5),
@@ -86,7 +88,7 @@ def test_a_run_that_died_before_the_restart_does_it() -> None:
         KeyManagementServiceDnsPublishing=False,
     )
     assert work(plan_client(died, CONVERT)) == [
-        "stop", "start", "activate", "delete KeyManagementServiceVersion", "delete KeyManagementServiceVersion",
+        "stop", "activate", "delete KeyManagementServiceVersion",
     ]  # fmt: skip
 
 
@@ -100,10 +102,9 @@ def test_a_run_that_died_while_it_activated_leaves_no_transient_host() -> None:
         KeyManagementServicePort=1688,
     )
     plan = plan_client(died, CONVERT)
-    assert work(plan)[2:] == [
+    assert work(plan)[1:] == [
         "ClearKeyManagementServiceMachine",
         "ClearKeyManagementServicePort",
-        "delete KeyManagementServiceVersion",
         "delete KeyManagementServiceVersion",
     ]
     assert [(item.setting, item.before, item.after) for item in plan.changes] == [("server", "kms1.example.com", "")]
@@ -149,7 +150,7 @@ def test_the_machine_that_is_meant_goes_by_its_own_name(name: str) -> None:
 
 def test_a_run_that_died_before_the_clean_up_does_it() -> None:
     died = machine(CLIENT, rules=(OPEN,), registry={RENEWAL: 1440}, KeyManagementServiceDnsPublishing=False)
-    assert work(plan_client(died, CONVERT)) == ["stop", "delete VLRenewalInterval", "start", "firewall"]
+    assert work(plan_client(died, CONVERT)) == ["stop", "delete VLRenewalInterval", "firewall"]
 
 
 def test_a_converted_machine_is_left_alone() -> None:
@@ -191,12 +192,9 @@ def test_an_office_host_key_goes_by_its_own_activation_id_and_windows_stays() ->
         "stop",
         "write DisableDnsPublishing",
         "write KeyManagementServiceVersion",
-        "start",
         "uninstall",
         "stop",
-        "start",
         "firewall",
-        "delete KeyManagementServiceVersion",
         "delete KeyManagementServiceVersion",
     ]
     assert [item.setting for item in plan.changes] == ["dns_publishing", "product_key", "firewall"]

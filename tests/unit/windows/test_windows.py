@@ -16,7 +16,11 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.errors impor
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import EventLog
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import Firewall, FirewallRule, Profile
-from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import read_fqdn, read_search_domains
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import (
+    read_fqdn,
+    read_operating_system,
+    read_search_domains,
+)
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import (
     OtherType,
     Registry,
@@ -24,6 +28,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry imp
     ValueType,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.service import ServiceControl
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import CimFault
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance, MethodResult, Properties
 
 UTC = datetime.timezone.utc
@@ -133,6 +138,36 @@ def test_values_come_in_their_type() -> None:
     assert Registry(cim((0, {"sValue": None}))).get(MULTI) == ()
 
 
+OTHER = RegistryValue("SOFTWARE\\Example", "Other", ValueType.STRING)
+THIRD = RegistryValue("SOFTWARE\\Example", "Third", ValueType.DWORD)
+ELSEWHERE = RegistryValue("SOFTWARE\\Elsewhere", "Name", ValueType.STRING)
+
+
+def test_only_what_a_key_has_is_asked_for_and_what_has_another_type_is_told() -> None:
+    client = cim((0, NAMES), (0, {"sValue": "text"}), (2, {}))
+    assert Registry(client).get_all([VALUE, OTHER, THIRD, ELSEWHERE]) == {
+        VALUE: OtherType(4), OTHER: "text", THIRD: None, ELSEWHERE: None,
+    }  # fmt: skip
+    assert [call[0] for call in client.calls] == ["EnumValues", "GetStringValue", "GetStringValue"]
+
+
+def test_two_values_are_listed_first_only_if_they_are_rare() -> None:
+    client = cim((0, {"sValue": "a"}), (0, {"sValue": "b"}))
+    assert Registry(client).get_all([VALUE, OTHER]) == {VALUE: "a", OTHER: "b"}
+    rare = cim((0, {"sNames": None, "Types": None}))
+    assert Registry(rare).get_all([VALUE, OTHER], rare=True) == {VALUE: None, OTHER: None}
+
+
+def test_a_key_that_is_not_there_has_no_values() -> None:
+    assert Registry(cim((2, {}))).get_all([VALUE, OTHER, THIRD]) == {VALUE: None, OTHER: None, THIRD: None}
+
+
+@pytest.mark.parametrize("listing", [(5, {}), (0, {"sNames": ["Name", "Other"], "Types": [1]})])
+def test_where_a_key_cannot_be_listed_each_value_is_asked_for(listing: t.Any) -> None:
+    client = cim(listing, (0, {"sValue": "a"}), (2, {}))
+    assert Registry(client).get_all([VALUE, OTHER], rare=True) == {VALUE: "a", OTHER: None}
+
+
 def test_reading_may_be_repeated_and_writing_may_not() -> None:
     client = cim((0, {"sValue": "x"}), (0, {}), (0, {}))
     registry = Registry(client)
@@ -217,6 +252,17 @@ def test_events_come_in_their_order_with_their_fields_either_way() -> None:
         ("0x80072338", "branch.example.net"),
         ("0x80072338", "corp.example.com"),
     ]
+
+
+def test_a_windows_that_lacks_a_column_is_asked_for_all() -> None:
+    class Old(Cim):
+        def query(self, cim_class: t.Any, wql: str | None = None, **options: t.Any) -> list[Instance]:
+            if wql is not None:
+                raise CimFault(0x80041017)
+            return super().query(cim_class, wql, **options)
+
+    old: t.Any = Old([{"Caption": "Microsoft(R) Windows(R) Server 2003", "BuildNumber": "3790"}])
+    assert read_operating_system(old, with_edition=False).build == 3790
 
 
 def test_a_machine_is_its_host_name_and_its_primary_suffix() -> None:
