@@ -187,7 +187,8 @@ class WinrmTransport(HttpTransport):
         self._transport.read_timeout_sec = timeout
         # Proxies and certificate stores of the environment are merged when the session is built; requests would
         # read the whole environment for each message again.
-        self._transport.build_session().trust_env = False
+        self._transport.build_session()  # returns it only since pywinrm 0.5
+        self._transport.session.trust_env = False
         return bytes(self._transport.send_message(envelope))
 
     def reconnect(self) -> None:

@@ -111,7 +111,8 @@ def _rehearse() -> None:
         server_cert_validation="ignore",
         message_encryption="never",
     )
-    session = transport.build_session()
+    transport.build_session()  # returns it only since pywinrm 0.5
+    session = transport.session
     adapter = requests.adapters.HTTPAdapter()
     adapter.poolmanager.pool_classes_by_scheme = {"http": Pool}
     session.mount("http://", adapter)

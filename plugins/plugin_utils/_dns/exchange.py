@@ -206,15 +206,23 @@ async def _receive(sock: socket.socket, until: float) -> bytes | None:
 
     What came while this process was busy with other answers did come in time: it is looked for once more in the end.
     """
-    left = until - _now()
-    if left <= 0:
-        return None
-    try:
-        return await asyncio.wait_for(asyncio.get_running_loop().sock_recv(sock, 65535), left)
-    except asyncio.TimeoutError:
+    loop = asyncio.get_running_loop()
+    while (left := until - _now()) > 0:
+        # What is only waited for is not lost with the wait: asyncio's sock_recv, cancelled, takes the datagram with it.
+        readable = loop.create_future()
+        loop.add_reader(sock, _settle, readable)
+        try:
+            await asyncio.wait({readable}, timeout=left)
+        finally:
+            loop.remove_reader(sock)
         with contextlib.suppress(BlockingIOError):
             return sock.recv(65535)
-        return None
+    return None
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 _RCODE_OUTCOMES = {"NXDOMAIN": Outcome.NXDOMAIN, "SERVFAIL": Outcome.SERVFAIL, "REFUSED": Outcome.REFUSED}
