@@ -42,9 +42,9 @@ def _judge_licence(reading: Reading, counts: c.Mapping[str, int]) -> list[Findin
     state = str(reading.kms.get("license_status_name") or "unknown")
     reason = next((p.get("license_status_reason") for p in reading.kms.get("products") or () if _is_windows(p)), None)
     text = f"not licensed ({', '.join(filter(None, (state, _name(reason))))})"
-    if _number(reason) == SL_E_VL_NOT_ENOUGH_COUNT:
-        text += f": waits for the count, {_counted(reading, counts)}, and asks again by itself"
-    return [fail(Kind.NOT_LICENSED, CLIENTS, text, reading.name)]
+    waits = _number(reason) == SL_E_VL_NOT_ENOUGH_COUNT
+    detail = f"waits for the count, {_counted(reading, counts)}, and asks again by itself" if waits else ""
+    return [fail(Kind.NOT_LICENSED, CLIENTS, text, reading.name, detail=detail)]
 
 
 def _counted(reading: Reading, counts: c.Mapping[str, int]) -> str:

@@ -334,7 +334,7 @@ CASES: dict[str, Case] = {
     "mak": Case(
         "client",
         {},
-        ("activated licence of the kind mak", "replace: [mak]"),
+        ("activated licence of the kind mak", "replace: [mak] (kms_client_replace in the role)"),
         {**MEMBER, "licence": MAK_KEY, "activated": True},
         sent={"InstallProductKey": 0},
         again={"replace": ["mak"]},
@@ -352,7 +352,7 @@ CASES: dict[str, Case] = {
     "kms-host": Case(
         "client",
         {},
-        ("is a KMS host", "convert_host: true"),
+        ("is a KMS host", "convert_host: true", "fleetops.kms.convert_rogues"),
         {**MEMBER, "licence": HOST_KEY, "activated": True},
         sent={"InstallProductKey": 0},
         again={"convert_host": True},

@@ -404,8 +404,7 @@ def test_a_client_that_waits_for_the_count_is_told_so(changes: Data, text: str) 
     changed = dataclasses.replace(with_client(**unlicensed), readings=readings)
     (found,) = [item for item in judge(changed) if item.kind is Kind.NOT_LICENSED]
     assert found.severity is Severity.FAIL
-    assert text in found.text
-    assert "asks again by itself" in found.text
+    assert f": pc1 (waits for the count, {text}, and asks again by itself)" in found.line
 
 
 def test_a_client_may_be_fixed_to_the_address_of_a_host() -> None:
