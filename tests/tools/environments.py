@@ -25,7 +25,8 @@ from pathlib import Path
 from house import BUILD, ROOT, StepFailed, run
 
 MATRIX = ROOT / "tests" / "matrix" / "ansible-core.cfg"
-_REQUIREMENTS = ("meta/ee-requirements.txt", "tests/lab/requirements.txt", "tests/requirements.txt")
+_RUNTIME = "meta/ee-requirements.txt"
+_REQUIREMENTS = (_RUNTIME, "tests/lab/requirements.txt", "tests/requirements.txt")
 _LINT_REQUIREMENTS = "tests/requirements-lint.txt"
 # Only where it can be built; tests that need it are skipped elsewhere.
 _KERBEROS_REQUIREMENTS = "tests/requirements-kerberos.txt"
@@ -88,13 +89,21 @@ def path_of(release: str) -> Path:
     return BUILD / "venv" / release
 
 
+def _lowest() -> list[str]:
+    """The oldest libraries that the collection claims to run with."""
+    lines = (ROOT / _RUNTIME).read_text(encoding="utf-8").splitlines()
+    return [line.replace(">=", "==") for line in lines if ">=" in line]
+
+
 def make(release: str, *, lint: bool) -> Path:
     """Make the environment of a release unless one made from the same requirements is there; return its folder."""
     python = interpreter_for(release)
     if python is None:
         raise SystemExit(f"ansible-core {release} needs Python {' or '.join(releases()[release])}: none was found.")
     wanted = [*_REQUIREMENTS, *([_LINT_REQUIREMENTS] if lint else [])]
-    digest = hashlib.sha256(str(python).encode())
+    # The oldest ansible-core is tested with the oldest libraries, unless it is the only one here.
+    pins = _lowest() if release == resolve("oldest") != resolve("newest") else []
+    digest = hashlib.sha256("\n".join([str(python), *pins]).encode())
     for name in wanted:
         digest.update((ROOT / name).read_bytes())
     folder, stamp = path_of(release), path_of(release) / "made-from"
@@ -106,7 +115,7 @@ def make(release: str, *, lint: bool) -> Path:
     options = [option for name in files for option in ("-r", name)]
     run(f"venv {release} create", [python, "-m", "venv", "--clear", folder])
     pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip"]
-    run(f"venv {release} install", [*pip, "install", f"ansible-core~={release}.0", *options])
+    run(f"venv {release} install", [*pip, "install", f"ansible-core~={release}.0", *pins, *options])
     stamp.write_text(digest.hexdigest(), encoding="utf-8")
     _add_kerberos(release, folder)
     return folder
