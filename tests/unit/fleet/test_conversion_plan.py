@@ -245,6 +245,17 @@ def test_a_value_is_gone_when_a_server_of_its_zone_says_so() -> None:
     assert still_there(values, [other, values[0]], [CORP, BRANCH]) == [values[0]]  # another server shows it
 
 
+def test_a_value_is_not_gone_while_a_server_is_silent_unless_the_one_that_removed_it_says_so() -> None:
+    value = {"domain": CORP, "target": WEB7}
+    shown = [{"domain": CORP, "target": KMS1}]
+    silent = {CORP: "192.0.2.1 did not answer in time"}
+    (left,) = still_there([value], shown, [], silent)
+    assert row_of(judge("web", planned()["orders"]["web"], None), planned()["orders"]["web"], None, [left])[
+        "values_left"
+    ] == [f"{CORP}: {WEB7} (not proven gone: 192.0.2.1 did not answer in time)"]
+    assert still_there([value], shown, [CORP], silent) == []
+
+
 def test_the_state_before_is_kept_without_what_nobody_needs() -> None:
     order = planned()["orders"]["web"]
     row = row_of(judge("web", order, DONE), order, DONE, [{"domain": CORP, "target": WEB7}])

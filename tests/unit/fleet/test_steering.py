@@ -137,6 +137,28 @@ def test_a_domain_that_dns_says_nothing_of_stays_steered() -> None:
     assert corp.wanted and not corp.reasons
 
 
+def test_a_domain_that_dns_did_not_tell_of_wholly_stays_steered() -> None:
+    """Of a malformed answer some values are known; who else is there is not."""
+    steered = [SrvRecord(CORP, KMS1, 1688, 0, 65535), *SECONDARY.wanted]
+    assert steering.unsteer(standings(), steered, APPROVED, BOTH)[0].wanted
+    (plan,) = steering.unsteer(standings(), steered, APPROVED, BOTH, silent=[CORP])
+    assert (plan.domain, plan.wanted, plan.host) == (CORP, (), PRIMARY)
+    assert "DNS did not tell" in plan.notes[0]
+
+
+def test_a_host_whose_list_is_right_publishes_anew_only_where_clients_are_led_and_dns_does_not_show_it() -> None:
+    hosts = standings(publish_list=[f"{CORP}, 0, 65535", f"{BRANCH}, 10, 100"])
+    (plan,) = steering.steer(hosts, [*AS_DECLARED, rogue()], APPROVED, [CORP])
+    assert [steering.is_due(host, [plan], [*AS_DECLARED, rogue()]) for host in hosts] == [True, False]
+    assert not steering.is_due(hosts[0], [plan], [*plan.wanted, rogue()])
+    # The secondary is not led to: that its value is missing is for the verification to tell.
+    assert not steering.is_due(hosts[1], [plan], [rogue()])
+    # Back again: the list is as declared, DNS still has the steered value.
+    now = [SrvRecord(CORP, KMS1, 1688, 0, 65535), *SECONDARY.wanted]
+    (plan,) = steering.unsteer(standings(), now, APPROVED, [CORP])
+    assert [steering.is_due(host, [plan], now) for host in standings()] == [True, False]
+
+
 def test_a_domain_that_only_the_publish_list_still_steers_is_unsteered_too() -> None:
     hosts = standings(publish_list=[f"{CORP}, 0, 65535", f"{BRANCH}, 10, 100"])
     (plan,) = steering.unsteer(hosts, AS_DECLARED, APPROVED, BOTH)
