@@ -5,44 +5,24 @@
 
 from __future__ import annotations
 
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action import KmsAction
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments, InvalidArguments
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.connection import UnusableConnection
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.result import (
-    Result,
-    failure_result,
-    refusal_result,
-)
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.srv_record import (
-    RANGES,
-    by_dynamic_update,
-    by_windows_dns,
-    check,
-    wish_of,
-)
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Failure
+import typing as t
+
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible import srv_record
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import Arguments
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.result import Result
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.srv_action import SrvAction
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.update import Wish
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.client import CimClient
-from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import WsmanError
 
 
-class ActionModule(KmsAction):
-    _requires_connection = False
-    arguments = Arguments("srv_record", ranges=RANGES)
+class ActionModule(SrvAction):
+    arguments = Arguments("srv_record", ranges=srv_record.RANGES)
 
-    def _run(self, host: str) -> Result:
-        try:
-            args = self.arguments.validate(self._task.args)
-            wish = wish_of(args)
-            check(args)
-            if args["via"] == "rfc2136":
-                return by_dynamic_update(args, wish, check_mode=self._task.check_mode, diff=self._task.diff)
-            transport = self._open()
-        except (InvalidArguments, UnusableConnection) as error:
-            return refusal_result(str(error), host)
-        except WsmanError as error:
-            return failure_result(Failure("Connecting", error), host, [], None) | {"changes": []}
-        try:
-            cim = CimClient(transport)
-            return by_windows_dns(cim, args, wish, host, check_mode=self._task.check_mode, diff=self._task.diff)
-        finally:
-            transport.close()
+    def wish_of(self, args: dict[str, t.Any]) -> Wish:
+        return srv_record.wish_of(args)
+
+    def by_dynamic_update(self, args: dict[str, t.Any], wish: Wish, **modes: bool) -> Result:
+        return srv_record.by_dynamic_update(args, wish, **modes)
+
+    def by_windows_dns(self, cim: CimClient, args: dict[str, t.Any], wish: Wish, host: str, **modes: bool) -> Result:
+        return srv_record.by_windows_dns(cim, args, wish, host, **modes)

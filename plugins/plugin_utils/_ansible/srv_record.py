@@ -4,16 +4,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import ipaddress
 import typing as t
 
 import yaml
 from ansible.module_utils.basic import missing_required_lib
 
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns import gss
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import Nameserver, parse_nameserver
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns import gss, tsig
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import (
+    Nameserver,
+    is_address,
+    parse_nameserver,
+)
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.query import DNSPYTHON_IMPORT_ERROR
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import (
     NO_TARGET,
@@ -38,6 +39,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.zone import (
     owner_of,
     read,
     text_of,
+    zone_named,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Failure
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.dns_server import (
@@ -51,13 +53,6 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import 
 
 from .arguments import InvalidArguments, Range
 from .result import Result, failure_result, refusal_result
-
-try:
-    import dns.exception
-    import dns.name
-    import dns.tsig
-except ImportError:  # query.DNSPYTHON_IMPORT_ERROR tells
-    pass
 
 if t.TYPE_CHECKING:
     from dns.tsig import Key
@@ -130,7 +125,7 @@ def wish_of(args: dict[str, t.Any]) -> Wish:
     present = args["state"] == "present"
     domain = _named("domain", domain_of_term, args["domain"])
     target = _named("target", normalise_name, args["target"])
-    if present and (target == NO_TARGET or "\\" in target or _is_address(target)):
+    if present and (target == NO_TARGET or "\\" in target or is_address(target)):
         raise InvalidArguments(f"target: {args['target']!r} is no host name (RFC 2782 wants one, not an address)")
     record = SrvRecord(domain, target, args["port"], args["priority"], args["weight"], args["ttl"])
     return Wish(record, present, args["ttl"] if present else None)
@@ -172,14 +167,6 @@ def _named(option: str, parse: t.Callable[[str], t.Any], text: str) -> t.Any:
         raise InvalidArguments(f"{option}: {error}") from None
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
 def wants_gss(args: dict[str, t.Any]) -> bool:
     """Whether the update is to be signed by Kerberos."""
     return bool(args["gss_tsig"] or args["gss_principal"])
@@ -194,16 +181,14 @@ def tsig_key(args: dict[str, t.Any]) -> Key | None:
     """The TSIG key that the options give. Raises InvalidArguments."""
     if not args["tsig_name"]:
         return None
-    name = _named("tsig_name", normalise_name, args["tsig_name"])
     try:
-        secret = base64.b64decode("".join(args["tsig_secret"].split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidArguments("tsig_secret: it is not base64") from None
-    return dns.tsig.Key(dns.name.from_text(name), secret, args["tsig_algorithm"])
+        return tsig.tsig_key(args["tsig_name"], args["tsig_secret"], args["tsig_algorithm"])
+    except ValueError as error:
+        raise InvalidArguments(f"tsig_name, tsig_secret: {error}") from None
 
 
 def _check_zone(args: dict[str, t.Any]) -> None:
-    if not args["zone"]:
+    if not args.get("zone"):  # an option of M(fleetops.kms.srv_record) only
         return
     zone, owner = _named("zone", normalise_name, args["zone"]), f"{SERVICE}.{domain_of_term(args['domain'])}"
     if zone != NO_TARGET and not f".{owner}".endswith(f".{zone}"):
@@ -220,7 +205,7 @@ def by_dynamic_update(args: dict[str, t.Any], wish: Wish, *, check_mode: bool, d
     domain = wish.record.domain
     doing = f"Reading {SERVICE}.{domain}"
     try:
-        zone = dns.name.from_text(normalise_name(args["zone"])) if args["zone"] else find_zone(server, owner_of(domain))
+        zone = zone_named(args["zone"]) if args["zone"] else find_zone(server, owner_of(domain))
         found = read(server, domain)
         edit = plan(found.records, wish)
         if edit is None or check_mode:

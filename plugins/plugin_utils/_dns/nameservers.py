@@ -42,15 +42,15 @@ def parse_nameserver(text: str, port: int = DNS_PORT) -> Nameserver:
     ``port`` is that of an entry that names none. The result of a host name has no address yet. Raises ValueError.
     """
     entry = text.strip()
-    if _is_address(entry):
+    if is_address(entry):
         return Nameserver(entry, port, entry)
     host, own_port = _split_port(entry)
     number = port if own_port is None else _port(own_port, text)
     if entry.startswith("["):
-        if not (_is_address(host) and ":" in host):
+        if not (is_address(host) and ":" in host):
             raise ValueError(f"{text!r} is no name server: an IPv6 address belongs between the brackets")
         return Nameserver(host, number, host)
-    if _is_address(host):
+    if is_address(host):
         return Nameserver(host, number, host)
     try:
         name = normalise_name(host)
@@ -79,7 +79,8 @@ def _port(digits: str, entry: str) -> int:
     return number
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether a text is an IPv4 or IPv6 address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
@@ -93,7 +94,7 @@ def system_nameservers() -> tuple[Nameserver, ...]:
         resolver = dns.resolver.Resolver()
     except dns.exception.DNSException:
         return ()
-    addresses = [server for server in resolver.nameservers if isinstance(server, str) and _is_address(server)]
+    addresses = [server for server in resolver.nameservers if isinstance(server, str) and is_address(server)]
     return tuple(Nameserver(address, resolver.port, address) for address in addresses)
 
 

@@ -67,6 +67,11 @@ def owner_of(domain: str) -> Name:
         raise ValueError(f"{domain!r} is no domain: {error}") from error
 
 
+def zone_named(text: str) -> Name:
+    """Return the name of a zone that is given as text. Raises ValueError."""
+    return dns.name.from_text(normalise_name(text))
+
+
 def text_of(name: Name) -> str:
     """Return a name in the spelling used here: lower case, without the final dot."""
     return name.to_text(omit_final_dot=True).lower()
