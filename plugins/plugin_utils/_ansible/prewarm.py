@@ -102,7 +102,7 @@ def _rehearse() -> None:
         ConnectionCls = Connection
 
     # A proxy or a certificate store named in the environment would be warned of here, and then never again.
-    transport = Transport(
+    transport: t.Any = Transport(
         _ENDPOINT,
         username="user",
         password="password",
@@ -111,12 +111,15 @@ def _rehearse() -> None:
         server_cert_validation="ignore",
         message_encryption="never",
     )
-    transport.build_session()  # returns it only since pywinrm 0.5
+    transport.build_session()
     session = transport.session
     adapter = requests.adapters.HTTPAdapter()
     adapter.poolmanager.pool_classes_by_scheme = {"http": Pool}
     session.mount("http://", adapter)
-    transport.setup_encryption(session)
+    try:
+        transport.setup_encryption(session)
+    except TypeError:  # before pywinrm 0.5 it knows its session
+        transport.setup_encryption()
     encryption = transport.encryption
     if not isinstance(encryption, Encryption):
         return

@@ -112,7 +112,8 @@ def test_a_fault_is_sealed_like_any_answer(loop: Loop) -> None:
     with pytest.raises(winrm.exceptions.WinRMTransportError) as caught:
         protocol.transport.send_message(envelope(names.GET_ACTION, f"{names.WMI_URI}root/cimv2/Toy_Service"))
     assert caught.value.code == 500
-    assert "2150859002" in caught.value.response_text
+    text = caught.value.response_text  # bytes before pywinrm 0.5
+    assert "2150859002" in (text if isinstance(text, str) else text.decode())
     protocol.transport.close_session()
 
 
@@ -185,7 +186,7 @@ def test_a_dropped_connection_leaves_old_keys(loop: Loop) -> None:
 def test_a_shell_is_denied_and_counted(loop: Loop) -> None:
     endpoint = loop.serve()
     protocol = by_pywinrm(endpoint, "ntlm")
-    with pytest.raises(winrm.exceptions.WSManFaultError):
+    with pytest.raises(winrm.exceptions.WinRMError):
         protocol.open_shell()
     protocol.transport.close_session()
     assert endpoint.stats.shells == 1
