@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The fleetops.kms contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One NTLM session with nobody, in memory, before Ansible forks its workers.
+"""One NTLM session with nobody, in memory, and a few templates, before Ansible forks its workers.
 
 Each task on each machine runs in a worker that is forked from the controller's process and ends with the task. What
-the libraries set up at their first use (compiled patterns, codecs, flag members, OpenSSL's legacy provider for RC4)
+the libraries set up at their first use (compiled patterns, codecs, flag members, OpenSSL's legacy provider for RC4,
+Jinja's filters)
 would be set up again in every one of them. What this module has touched once in the parent, they find made.
 
 Nothing leaves the process: the connection's socket is an object that holds the answers. No thread is started, no
@@ -14,9 +15,21 @@ from __future__ import annotations
 
 import base64
 import codecs
+import contextlib
 import io
 import struct
 import typing as t
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+
+try:
+    from ansible.template import trust_as_template as _as_template
+except ImportError:  # before ansible-core 2.19 every text is a template
+
+    def _as_template(value: str) -> str:
+        return value
+
 
 try:
     import requests
@@ -128,11 +141,21 @@ def _rehearse() -> None:
     codecs.lookup("utf-8-sig")  # _wsman decodes answers with it
 
 
+def _rehearse_templates() -> None:
+    """What a worker takes to evaluate a task's condition and its arguments: filters are found, patterns compiled."""
+    templar = Templar(DataLoader(), variables={"given": "winrm"})
+    templar.template(_as_template("{{ missing | default([1, 2], true) }}"))
+    condition = "(given | default('winrm')).split('.')[-1] in ['winrm', 'psrp']"
+    if hasattr(templar, "evaluate_conditional"):
+        templar.evaluate_conditional(_as_template(condition))
+    else:  # before ansible-core 2.19
+        templar.template(f"{{% if {condition} %}} True {{% else %}} False {{% endif %}}")
+
+
 def prewarm() -> None:
-    """Rehearse a session if the libraries are there; never fails."""
-    if requests is None:
-        return
-    try:
-        _rehearse()
-    except Exception:  # libraries of another make: nothing is gained, nothing is lost
-        return
+    """Rehearse a task and a session, the latter if the libraries are there; never fails."""
+    for rehearse in (_rehearse_templates, _rehearse):
+        if rehearse is _rehearse and requests is None:
+            continue
+        with contextlib.suppress(Exception):  # libraries of another make: nothing is gained, nothing is lost
+            rehearse()
