@@ -23,7 +23,7 @@ VENV = $(eval VENV := $$(shell $$(PYTHON) tests/tools/environments.py path $$(CO
 RUN = PATH="$(abspath $(VENV))/bin:$$PATH" FLEETOPS_KMS_BIN="$(abspath $(VENV))/bin" \
 	FLEETOPS_KMS_COLLECTIONS="$(abspath build/collections)" $(VENV)/bin/python
 PYTEST = $(RUN) -m pytest -n $(JOBS)
-SUITES = $(wildcard tests/unit tests/integration)
+SUITES = tests/integration tests/unit
 LAB_FLEET ?= tests/lab/fleets/demo.yml
 
 .PHONY: help
@@ -33,6 +33,11 @@ help: ## Show what can be made
 .PHONY: venv
 venv: build/dev/ansible_collections/fleetops/kms ## A virtual environment with ansible-core and all tools
 	@$(PYTHON) tests/tools/environments.py make $(CORE)
+	@$(PYTHON) tests/tools/environments.py kerberos $(CORE)
+
+.PHONY: venvs
+venvs: # Those of "make test", without what is built against libraries that may be on their way
+	@$(PYTHON) tests/tools/environments.py make $(CORE) oldest
 
 build/dev/ansible_collections/fleetops/kms:
 	@mkdir -p $(@D) && ln -sfn ../../../.. $@
@@ -58,14 +63,8 @@ integration: build ## ansible-playbook against the simulated fleet and real DNS 
 	@$(PYTEST) tests/integration
 
 .PHONY: test
-test: build ## Everything above, and the oldest ansible-core: under a quarter of an hour
-	@# Every part runs even when one before it failed, so that one run shows all there is to mend.
-	@failed=0; \
-	$(RUN) tests/tools/lint.py || failed=1; \
-	$(RUN) tests/tools/sanity.py || failed=1; \
-	$(PYTHON) tests/tools/matrix.py --short oldest || failed=1; \
-	$(PYTEST) $(SUITES) || failed=1; \
-	exit $$failed
+test: build/dev/ansible_collections/fleetops/kms ## Everything above, and the oldest ansible-core: under a quarter of an hour
+	@$(PYTHON) tests/tools/everything.py --jobs $(JOBS) $(CORE)
 
 .PHONY: matrix
 matrix: build ## Sanity and all tests on every ansible-core release that this machine has a Python for

@@ -3,8 +3,9 @@
 """Virtual environments, one for each ansible-core release, under ``build/venv``.
 
 Runs on any Python 3.10 or newer, with the standard library only:
-``environments.py path [RELEASE]`` prints where an environment stands, ``environments.py make [RELEASE]`` makes it if
-it is missing or outdated, ``environments.py list`` tells which releases this machine has an interpreter for.
+``environments.py path [RELEASE]`` prints where an environment stands, ``environments.py make [RELEASE ...]`` makes
+those that are missing or outdated, ``environments.py kerberos [RELEASE ...]`` adds what is built against the Kerberos
+library, ``environments.py list`` tells which releases this machine has an interpreter for.
 RELEASE is a section of ``tests/matrix/ansible-core.cfg``, ``oldest`` or ``newest`` (of those that this machine can
 run; the default).
 """
@@ -12,6 +13,7 @@ run; the default).
 from __future__ import annotations
 
 import argparse
+import concurrent.futures
 import configparser
 import contextlib
 import functools
@@ -20,6 +22,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from house import BUILD, ROOT, StepFailed, run
@@ -74,9 +77,11 @@ def runnable() -> list[str]:
 
 def resolve(release: str) -> str:
     """Turn ``oldest`` and ``newest`` into the release that they mean on this machine."""
-    if release not in ("oldest", "newest"):
-        return release
     known = list(releases())
+    if release in known:
+        return release
+    if release not in ("oldest", "newest"):
+        raise SystemExit(f"{release} is none of {', '.join(known)}, oldest, newest.")
     # Asking from the end that is wanted starts no more interpreters than needed.
     for candidate in known if release == "oldest" else reversed(known):
         if interpreter_for(candidate):
@@ -108,7 +113,6 @@ def make(release: str, *, lint: bool) -> Path:
         digest.update((ROOT / name).read_bytes())
     folder, stamp = path_of(release), path_of(release) / "made-from"
     if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest.hexdigest():
-        _add_kerberos(release, folder)
         return folder
     # The lint tools ask for more, never for less: an environment that has them serves the tests as well.
     files = ["tests/requirements.txt", *([_LINT_REQUIREMENTS] if lint else [])]
@@ -117,40 +121,56 @@ def make(release: str, *, lint: bool) -> Path:
     pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip"]
     run(f"venv {release} install", [*pip, "install", f"ansible-core~={release}.0", *pins, *options])
     stamp.write_text(digest.hexdigest(), encoding="utf-8")
-    _add_kerberos(release, folder)
     return folder
 
 
-def _add_kerberos(release: str, folder: Path) -> None:
+def make_all(wanted: Sequence[str]) -> list[str]:
+    """Make the environments of several releases at the same time; return the releases of which that failed."""
+    known = list(dict.fromkeys(wanted))
+    # One environment carries the lint tools: the newest, which is also the one that is worked in.
+    with concurrent.futures.ThreadPoolExecutor(len(known)) as pool:
+        made = {release: pool.submit(make, release, lint=release == resolve("newest")) for release in known}
+    failed = []
+    for release, future in made.items():
+        try:
+            future.result()
+        except StepFailed:
+            failed.append(release)
+    return failed
+
+
+def add_kerberos(release: str) -> None:
     """Install what Kerberos needs where it can be built; where that fails once it is not tried again."""
+    folder = path_of(release)
     stamp = folder / "kerberos-tried"
     if stamp.exists() or not (shutil.which("krb5-config") and (shutil.which("cc") or shutil.which("gcc"))):
         return
     with contextlib.suppress(StepFailed):
         pip: list[str | Path] = [folder / "bin" / "python", "-m", "pip"]
-        run(f"venv {release} kerberos", [*pip, "install", "-r", _KERBEROS_REQUIREMENTS])
+        # Nothing waits for how fast the library is, but all wait for its compiler.
+        env = {"CFLAGS": "-O0"}
+        run(f"venv {release} kerberos", [*pip, "install", "-r", _KERBEROS_REQUIREMENTS], env=env)
     stamp.touch()
 
 
 def main() -> int:
     """Do what the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["path", "make", "list"])
-    parser.add_argument("release", nargs="?", default="newest", choices=[*releases(), "oldest", "newest"])
+    parser.add_argument("what", choices=["path", "make", "kerberos", "list"])
+    parser.add_argument("releases", nargs="*", metavar="RELEASE", help=", ".join([*releases(), "oldest", "newest"]))
     options = parser.parse_args()
     if options.what == "list":
         for release, versions in releases().items():
             print(f"ansible-core {release}: {interpreter_for(release) or 'no Python ' + ', '.join(versions) + ' here'}")
         return 0
-    release = resolve(options.release)
+    wanted = [resolve(release) for release in options.releases or ["newest"]]
     if options.what == "make":
-        try:
-            # One environment carries the lint tools: the newest, which is also the one that is worked in.
-            make(release, lint=release == resolve("newest"))
-        except StepFailed:
-            return 1
-    else:
-        print(path_of(release))
+        return len(make_all(wanted))
+    for release in wanted:
+        if options.what == "path":
+            print(path_of(release))
+        else:
+            add_kerberos(release)
     return 0
 
 

@@ -51,12 +51,15 @@ def run(
             check=False,
         ).returncode
     seconds = time.monotonic() - started
-    print(f"{'FAILED' if code else 'ok':6} {name} ({seconds:.0f} s)", flush=True)
+    told = [f"{'FAILED' if code else 'ok':6} {name} ({seconds:.0f} s)"]
     if code:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         lines = [line for line in lines if re.search(show, line)] or lines
-        print("\n".join(lines[-_SHOWN_LINES:]), flush=True)
-        print(f"       exit code {code}, all of it in {log.relative_to(ROOT)}", flush=True)
+        told += [*lines[-_SHOWN_LINES:], f"       exit code {code}, all of it in {log.relative_to(ROOT)}"]
+    # At one go: steps that run beside each other print to the same place.
+    sys.stdout.write("\n".join(told) + "\n")
+    sys.stdout.flush()
+    if code:
         raise StepFailed(name)
 
 
