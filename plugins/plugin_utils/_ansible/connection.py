@@ -187,7 +187,7 @@ class WinrmTransport(HttpTransport):
         self._transport.read_timeout_sec = timeout
         # Proxies and certificate stores of the environment are merged when the session is built; requests would
         # read the whole environment for each message again.
-        if self._transport.session is None:  # before 0.5 pywinrm would build another one for each message
+        if not self._transport.session:  # before 0.5 pywinrm would build another one for each message
             self._transport.build_session()
             self._transport.session.trust_env = False
         return bytes(self._transport.send_message(envelope))
