@@ -18,7 +18,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import fleet_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of, split_answers
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, domain_of_term
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import steering, survey_table, verdict
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import approved_hosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import DeclaredHost
@@ -59,6 +59,11 @@ def _addresses(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
+def _domains(given: Any, hosts: Sequence[DeclaredHost]) -> list[str]:
+    """The domains that a run is about, in the spelling of records: those given, or those that hosts are declared for."""
+    return list(dict.fromkeys(map(domain_of_term, as_list(given)))) or verdict.domains_of(hosts)
+
+
 @fleet_filter
 def rogue_inputs(hostvars: Mapping[str, Any], name: str, hosts: Sequence[str], roles: Sequence[str]) -> list[str]:
     """Return what is wrong with the inputs of a whole fleet, as the machine ``name`` has them."""
@@ -70,8 +75,7 @@ def rogue_domains(
     hostvars: Mapping[str, Any], declared: Sequence[Mapping[str, Any]], machines: Iterable[str], domains: Any = None
 ) -> list[str]:
     """Return the domains to ask: those given or declared, and wherever a KMS host that was read publishes itself."""
-    given = as_list(domains) or verdict.domains_of(_hosts(declared))
-    return domains_to_ask(given, _readings(hostvars, machines))
+    return domains_to_ask(_domains(domains, _hosts(declared)), _readings(hostvars, machines))
 
 
 @fleet_filter
@@ -139,7 +143,7 @@ def steer_plan(
     """
     answers, unanswered = split_answers(records)
     hosts, found = _hosts(declared), list(answers)
-    names = as_list(domains) or verdict.domains_of(hosts)
+    names = _domains(domains, hosts)
     fleet = Survey(
         hosts=hosts,
         approved=approved_hosts(as_list(approved), hosts),
