@@ -188,15 +188,18 @@ def test_the_examples_of_a_plugin_run(
 def test_the_examples_that_are_not_run_are_playbooks_all_the_same(
     ansible: Ansible, documentation: dict[tuple[str, str], Data], tmp_path: pathlib.Path
 ) -> None:
-    path = tmp_path / "playbook.yml"
     for name, kind in NOT_RUN.items():
-        path.write_text(yaml.safe_dump([play("all", *examples(documentation[kind, name]))]), encoding="utf-8")
-        done = subprocess.run(
-            [program("ansible-playbook"), "--syntax-check", "-i", "localhost,", str(path)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=environment(ansible.folder),
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout.decode()
+        content = yaml.safe_dump([play("all", *examples(documentation[kind, name]))])
+        (tmp_path / f"{name}.yml").write_text(content, encoding="utf-8")
+    paths = sorted(map(str, tmp_path.glob("*.yml")))
+    done = subprocess.run(
+        [program("ansible-playbook"), "--syntax-check", "-i", "localhost,", *paths],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env=environment(ansible.folder),
+        timeout=120,
+        check=False,
+    )
+    told = done.stdout.decode()
+    assert done.returncode == 0, told
+    assert [path for path in paths if f"playbook: {path}" not in told] == []
