@@ -34,7 +34,12 @@ _LINT_REQUIREMENTS = "tests/requirements-lint.txt"
 # Only where it can be built; tests that need it are skipped elsewhere.
 _KERBEROS_REQUIREMENTS = "tests/requirements-kerberos.txt"
 # A Python without ensurepip (Debian without python3-venv) cannot make an environment.
-_PROBE = "import ensurepip, ssl, sys, venv; print('%d.%d' % sys.version_info[:2])"
+# What is told is the interpreter itself, never one of an environment: that environment may be the one to be made anew.
+_PROBE = """\
+import ensurepip, os, ssl, sys, venv
+print("%d.%d" % sys.version_info[:2])
+print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))
+"""
 
 
 def releases() -> dict[str, list[str]]:
@@ -60,8 +65,9 @@ def interpreter(version: str) -> Path | None:
     """A Python of this version that can make a virtual environment, or None."""
     for path in _candidates(version):
         probe = subprocess.run([path, "-c", _PROBE], capture_output=True, text=True, check=False)
-        if probe.returncode == 0 and probe.stdout.strip() == version:
-            return path
+        found = probe.stdout.splitlines()
+        if probe.returncode == 0 and found[0] == version:
+            return Path(found[1])
     return None
 
 
