@@ -60,7 +60,7 @@ def _addresses(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
 
 
 def _domains(given: Any, hosts: Sequence[DeclaredHost]) -> list[str]:
-    """The domains that a run is about, in the spelling of records: those given, or those that hosts are declared for."""
+    """The domains that a run is about, in the spelling of records: those given, or where hosts are declared."""
     return list(dict.fromkeys(map(domain_of_term, as_list(given)))) or verdict.domains_of(hosts)
 
 
