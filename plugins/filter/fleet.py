@@ -13,6 +13,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
     Filter,
     fleet_filter,
 )
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import publish_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import default_of, role_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of, split_answers
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import problems, rounds, verdict
@@ -81,7 +82,7 @@ def input_check(
         notes += doubtful
     if not found:
         declared = [_declared(hostvars, name) for name in hosts]
-        found += problems.clashes(declared, clients, fleet)
+        found += publish_problems(hostvars, hosts) + problems.clashes(declared, clients, fleet)
         notes += problems.notes(declared)
     return {"problems": found, "notes": notes}
 

@@ -46,6 +46,7 @@ RANGES = {
     "kms_convert_retries": (0, 10_000),
     "kms_convert_delay": (0, 3_600),
     "kms_convert_max_fail_percentage": (0, 100),
+    "kms_convert_report_max_age": (1, 8_760),
     "kms_retire_retries": (0, 10_000),
     "kms_retire_delay": (0, 3_600),
 }
@@ -54,6 +55,7 @@ RANGES = {
 NAMES: Mapping[str, Callable[[str], object]] = {
     "kms_host_nameservers": parse_nameserver,
     "kms_verify_nameservers": parse_nameserver,
+    "kms_convert_nameservers": parse_nameserver,
     "kms_approved_hosts": lambda name: ApprovedHosts.of([name]),
     "kms_domains": domain_of_term,
 }
@@ -140,16 +142,9 @@ def _problems(
     problems += _invalid(spec, validator, provided)
     problems += [text for option, value in provided.items() if (text := _out_of_range(option, value))]
     if role == "kms_host" and not problems:
-        problems += [*_undeclarable(name, provided), *_unwritable(provided)]
+        problems += _undeclarable(name, provided)
     problems += [text for option, check in NAMES.items() for text in _refused(option, check, provided.get(option))]
     return list(dict.fromkeys(problems + _key_problems(provided)))
-
-
-def _unwritable(provided: Mapping[str, t.Any]) -> list[str]:
-    via = provided.get("kms_host_publish_via") or "host"
-    if via == "host" or provided.get("kms_dns_server"):
-        return []
-    return [f"kms_host_publish_via: {via} needs kms_dns_server"]
 
 
 def _undeclarable(name: str, provided: Mapping[str, t.Any]) -> list[str]:

@@ -37,7 +37,9 @@ def test_the_controller_writes_what_the_hosts_may_not(ansible: Ansible) -> None:
         assert not [row for row in again.rows if row["kind"] != "stats" and row["result"].get("changed")]
 
 
-@pytest.mark.parametrize("wrong", ["kms_host_publish_via=magic", "kms_host_publish_via=windows_dns"])
+@pytest.mark.parametrize(
+    "wrong", ["kms_host_publish_via=magic", "kms_host_publish_via=windows_dns kms_dns_server=dns9"]
+)
 def test_a_way_that_leads_nowhere_is_refused_before_any_machine_is_touched(ansible: Ansible, wrong: str) -> None:
     with LabProcess(fleet(rogues=2, clients=1)) as lab:
         run = ansible.playbook(DEPLOY, lab.inventory_path, "-e", wrong)

@@ -8,10 +8,30 @@ import typing as t
 
 import pytest
 
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import fleet_problems
+from ansible_collections.fleetops.kms.plugins.filter.fleet import input_check
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import (
+    fleet_problems,
+    publish_problems,
+)
 
-ROLES = ["kms_rogues", "kms_steer"]
+ROLES = ["kms_rogues", "kms_steer", "kms_convert"]
 Data = dict[str, t.Any]
+SECRET = "c2ltdWxhdGVkLXNlY3JldC0x"
+
+#: Ways to write records that fail at the first one, and what is said of them.
+UNFIT: list[tuple[Data, str]] = [
+    ({"kms_dns_server": None}, "needs kms_dns_server"),
+    ({"kms_dns_server": "not a name!!"}, "kms_dns_server: "),
+    ({"kms_dns_tsig_name": "k"}, "belong together"),
+    ({"kms_dns_tsig_name": "k", "kms_dns_tsig_secret": "%%%SECRET"}, "is not base64"),
+    ({"kms_dns_tsig_name": "k..k", "kms_dns_tsig_secret": SECRET}, "kms_dns_tsig_name, kms_dns_tsig_secret: "),
+    (
+        {"kms_dns_tsig_name": "k", "kms_dns_tsig_secret": SECRET, "kms_dns_gss_tsig": "yes"},
+        "kms_dns_tsig_name and kms_dns_gss_tsig",
+    ),
+    ({"kms_dns_gss_tsig": True}, "kms_dns_server: give its host name"),
+    ({"kms_dns_gss_principal": "kms@EXAMPLE.COM"}, "kms_dns_server: give its host name"),
+]
 
 
 def problems(own: Data, **hosts: Data) -> list[str]:
@@ -28,9 +48,12 @@ def problems(own: Data, **hosts: Data) -> list[str]:
             "kms_dns_via": "rfc2136",
             "kms_dns_server": "192.0.2.1:53",
             "kms_dns_tsig_name": "k",
-            "kms_dns_tsig_secret": "c2",
+            "kms_dns_tsig_secret": SECRET,
         },
         {"kms_dns_via": "windows_dns", "kms_dns_server": "dns1"},
+        # Left over from dynamic updates: the roles hand it on to these alone.
+        {"kms_dns_via": "windows_dns", "kms_dns_server": "dns1", "kms_dns_gss_tsig": True},
+        {"kms_convert_nameservers": ["192.0.2.1:5353", "[2001:db8::1]:53", "ns1.example.net"]},
     ],
 )
 def test_what_fits_is_taken(good: Data) -> None:
@@ -46,7 +69,7 @@ def test_what_fits_is_taken(good: Data) -> None:
         ({"kms_steer_state": "sideways"}, "kms_steer_state"),
         ({"kms_steer_retries": 10_001}, "out of range"),
         ({"kms_dns_via": "magic"}, "kms_dns_via"),
-        ({"kms_dns_via": "rfc2136"}, "kms_dns_server"),
+        ({"kms_convert_nameservers": ["::bad::"]}, "kms_convert_nameservers"),
         ({"kms_dns_via": "windows_dns", "kms_dns_server": "nobody"}, "inventory"),
         ({"kms_dns_tsig_name": "k"}, "belong together"),
     ],
@@ -54,6 +77,52 @@ def test_what_fits_is_taken(good: Data) -> None:
 def test_what_does_not_is_refused_by_name(bad: Data, word: str) -> None:
     (problem,) = problems(bad)
     assert word in problem
+
+
+@pytest.mark.parametrize(("bad", "word"), UNFIT)
+def test_who_cannot_write_the_records_is_refused(bad: Data, word: str) -> None:
+    way = {"kms_dns_server": "192.0.2.1", **bad}
+    (problem,) = problems({"kms_dns_via": "rfc2136", **way})
+    (same,) = publish_problems({"kms1": {"kms_host_publish_via": "rfc2136", **way}}, ["kms1"])
+    assert word in problem
+    assert problem.replace("kms_dns_via", "kms_host_publish_via") == same
+    assert SECRET not in problem and "%%%" not in problem
+
+
+def test_it_is_refused_wherever_hosts_are_checked() -> None:
+    hosts = {"kms1": {}, "kms2": {"kms_host_publish_via": "rfc2136", "kms_dns_server": "192.0.2.1"}}
+    hosts = {name: {**own, "kms_host_fqdn": f"{name}.corp.example.com"} for name, own in hosts.items()}
+    (problem,) = input_check(hosts, ["kms1", "kms2"], [])["problems"]
+    assert "kms_host_publish_via is not the same" in problem
+    assert input_check(hosts, ["kms2"], [])["problems"] == []
+
+
+def test_a_host_is_published_through_a_server_of_the_inventory() -> None:
+    way = {"kms_host_publish_via": "windows_dns", "kms_dns_server": "dns1"}
+    assert publish_problems({"kms1": way, "dns1": {}}, ["kms1"]) == []
+    (problem,) = publish_problems({"kms1": way}, ["kms1"])
+    assert "dns1 is to be the inventory name" in problem
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "word"),
+    [
+        ({}, {"kms_host_publish_via": "rfc2136"}, "kms_host_publish_via"),
+        ({"kms_host_publish_via": "rfc2136"}, {"kms_host_publish_via": ""}, "kms_host_publish_via"),
+        (
+            {"kms_host_publish_via": "rfc2136"},
+            {"kms_host_publish_via": "rfc2136", "kms_dns_server": "192.0.2.2"},
+            "kms_dns_server",
+        ),
+        ({}, {"kms_host_publish_via": "host", "kms_dns_server": "192.0.2.2"}, ""),
+        ({"kms_host_publish_via": None}, {"kms_host_publish_via": "host"}, ""),
+        ({"kms_host_publish_via": "rfc2136"}, {"kms_host_publish_via": "rfc2136", "kms_dns_gss_tsig": False}, ""),
+    ],
+)
+def test_who_publishes_the_hosts_is_one_choice_for_all_of_them(first: Data, second: Data, word: str) -> None:
+    server = {"kms_dns_server": "192.0.2.1"}
+    found = publish_problems({"kms1": {**server, **first}, "kms2": {**server, **second}}, ["kms1", "kms2"])
+    assert [word in text and "kms2 and kms1" in text for text in found] == [True] * bool(word)
 
 
 def test_two_machines_are_never_told_different_things() -> None:
