@@ -86,12 +86,8 @@ def failure_result(
     uncertain: t.Sequence[str] = (),
 ) -> Result:
     """``msg`` with host, operation, code, meaning and what to do; the code once more by itself."""
-    error = failure.error
-    hresult = getattr(error, "hresult", None) or None
-    message = f"{failure.operation} failed on {host}: {_explain(failure, hresult)}"
-    extra = _advice(failure, hresult, session)
-    told = _tell(changes, uncertain)
-    result: Result = {"failed": True, "msg": " ".join(part for part in (message, extra, told) if part)}
+    hresult = _hresult(failure)
+    result: Result = {"failed": True, "msg": f"{failure_text(failure, host, session)} {_tell(changes, uncertain)}"}
     if failure.is_unreachable:
         result["unreachable"] = True
         del result["failed"]
@@ -99,6 +95,17 @@ def failure_result(
         code = describe(hresult)
         result["hresult"], result["symbol"] = code.hex, code.symbol
     return result
+
+
+def failure_text(failure: Failure, host: str, session: Session | None = None) -> str:
+    """What failed, why, and what to do; not what was changed before."""
+    hresult = _hresult(failure)
+    message = f"{failure.operation} failed on {host}: {_explain(failure, hresult)}"
+    return f"{message} {_advice(failure, hresult, session)}".rstrip()
+
+
+def _hresult(failure: Failure) -> int | None:
+    return getattr(failure.error, "hresult", None) or None
 
 
 def refusal_result(text: str, host: str) -> Result:

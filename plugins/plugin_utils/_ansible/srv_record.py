@@ -42,6 +42,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.zone import (
     zone_named,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Failure
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.session import leaves_outcome_unknown
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.dns_server import (
     OVERTAKEN,
     DnsServer,
@@ -236,16 +237,23 @@ def _doing(wish: Wish) -> str:
 def _failed_update(server: ZoneServer, wish: Wish, outcome: Outcome) -> Result:
     """A failure after something was sent: the server was asked what became of it, if it still could be."""
     failure = t.cast(DnsFailure, outcome.failure)
-    changes = _changes(wish, outcome.before, outcome.edit)
-    if outcome.after is None and not outcome.edit:
-        told = "The server could not be asked again, so whether it was done is not known. Run again to find out."
-    elif outcome.after is None:
+    changes, is_uncertain = _changes(wish, outcome.before, outcome.edit), False
+    if outcome.after is not None and failure.code == "NOT_SHOWN":
+        changes = _changed_values(wish, outcome.before, outcome.after.records)
+        is_uncertain = not changes  # it was done, and somebody else undid it; or it was not done at all
+        told = "Others may have changed the same name since. Run again to find out."
+    elif outcome.edit is not None:
         told = "The update was accepted, but the server could not be asked again. Run again to find out."
     elif failure.is_proven or failure.code == "CONFLICT":
         told = "Nothing was changed."
+    elif outcome.after is None:
+        is_uncertain = True
+        told = "The server could not be asked again, so whether it was done is not known. Run again to find out."
     else:
         told = "It was asked again and does not show the change; the update is not repeated by itself: run again."
-    return failed(_doing(wish), server, failure, told) | {"changed": bool(changes), "changes": changes}
+    result = failed(_doing(wish), server, failure, told)
+    result |= {"changed": bool(changes) or is_uncertain, "changes": changes}
+    return result | ({"uncertain": [_owner(wish)]} if is_uncertain else {})
 
 
 def failed(doing: str, server: ZoneServer, failure: DnsFailure, told: str) -> Result:
@@ -289,14 +297,16 @@ def _changes(wish: Wish, before: RecordSet, edit: Edit | None) -> list[Result]:
     """The values that are meant, before and after; and the TTL, where a value that stays gets another one."""
     if edit is None:
         return []
-    setting = f"{SERVICE}.{before.domain}"
-    old, new = wish.of(before.records), wish.of(edit.result(before.records))
-    changes: list[Result] = []
-    if [*map(text_of_value, old)] != [*map(text_of_value, new)]:
-        changes.append({"setting": setting, "before": [*map(text_of_value, old)], "after": [*map(text_of_value, new)]})
+    old = wish.of(before.records)
+    changes = _changed_values(wish, before, edit.result(before.records))
     if old and wish.ttl is not None and {record.ttl for record in old} != {wish.ttl}:
-        changes.append({"setting": f"{setting} ttl", "before": old[0].ttl, "after": wish.ttl})
+        changes.append({"setting": f"{_owner(wish)} ttl", "before": old[0].ttl, "after": wish.ttl})
     return changes
+
+
+def _changed_values(wish: Wish, before: RecordSet, after: t.Iterable[SrvRecord]) -> list[Result]:
+    old, new = ([*map(text_of_value, wish.of(records))] for records in (before.records, after))
+    return [{"setting": _owner(wish), "before": old, "after": new}] if old != new else []
 
 
 def text_of_value(record: SrvRecord) -> str:
@@ -377,14 +387,20 @@ class _WindowsValues:
             after = self.read()
         except Exception as failure:
             what = Failure(_doing(self._wish), error) if error else Failure("Reading the records again", failure)
-            return failure_result(what, host, [], None) | {"changed": error is None, "changes": []}
+            return self._failed(what, host, [], is_uncertain=True)
         edit = _difference(self._wish, found, after)
         if plan(after.records, self._wish) is None:
             return _result(self._wish, Outcome(found, edit), after, self._zone.name, True, diff=diff)
         changes = _changes(self._wish, found, edit)
         reason = error or RuntimeError("the server accepted the change, but does not show the value as wished.")
-        failed = failure_result(Failure(_doing(self._wish), reason), host, changes, None)
-        return failed | {"changed": bool(changes), "changes": changes}
+        is_uncertain = not changes and (error is None or leaves_outcome_unknown(error))
+        return self._failed(Failure(_doing(self._wish), reason), host, changes, is_uncertain=is_uncertain)
+
+    def _failed(self, failure: Failure, host: str, changes: list[Result], *, is_uncertain: bool) -> Result:
+        uncertain = [_owner(self._wish)] if is_uncertain else []
+        result = failure_result(failure, host, changes, None, uncertain=uncertain)
+        result |= {"changed": bool(changes or uncertain), "changes": changes}
+        return result | ({"uncertain": uncertain} if uncertain else {})
 
     def _change(self) -> None:
         for attempt in range(_MAX_ATTEMPTS):

@@ -28,11 +28,17 @@ AT_ONCE = 200
 
 @dataclass(frozen=True)
 class Removed:
-    """What became of values that were to go: those that are gone, those that the server still shows, and why."""
+    """What became of values that were to go: those that are gone, the others, and why.
+
+    Without ``is_shown`` the server could not be asked again: gone is what it accepted to remove. ``is_certain`` is
+    False when an update may have been carried out, and whether it was could not be read.
+    """
 
     gone: tuple[SrvRecord, ...] = ()
     left: tuple[SrvRecord, ...] = ()
     failure: DnsFailure | None = None
+    is_shown: bool = True
+    is_certain: bool = True
 
 
 def of_targets(found: RecordSet, targets: Iterable[str]) -> tuple[SrvRecord, ...]:
@@ -57,6 +63,7 @@ def removal_messages(zone: Name, domain: str, values: Sequence[SrvRecord]) -> It
 def remove(server: ZoneServer, zone: Name, domain: str, values: Sequence[SrvRecord]) -> Removed:
     """Remove values at a server of the zone, and ask it again. Nothing is raised: a failure is told."""
     failure = None
+    accepted = 0
     try:
         for message in removal_messages(zone, domain, values):
             if server.key is not None:
@@ -64,12 +71,15 @@ def remove(server: ZoneServer, zone: Name, domain: str, values: Sequence[SrvReco
             rcode = server.exchange(message).rcode()
             if rcode != dns.rcode.NOERROR:
                 raise DnsFailure(dns.rcode.to_text(rcode), is_proven=True)
+            accepted += AT_ONCE
     except DnsFailure as error:
         failure = error
     try:
         shown = set(read(server, domain).records)
     except DnsFailure as error:
-        return Removed(left=tuple(values), failure=failure or error)
+        is_certain = not accepted and failure is not None and failure.is_proven
+        gone, left = tuple(values[:accepted]), tuple(values[accepted:])
+        return Removed(gone, left, failure or error, is_shown=False, is_certain=is_certain)
     left = tuple(record for record in values if record in shown)
     if not left:
         return Removed(gone=tuple(values))

@@ -14,6 +14,7 @@ import dns.name
 import dns.tsig
 import pytest
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible import srv_record
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import parse_nameserver
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.update import Outcome, Updater, Wish
@@ -288,3 +289,51 @@ def test_nothing_there_is_told_as_unreachable() -> None:
     with pytest.raises(DnsFailure) as failure:
         read(there, DOMAIN)
     assert failure.value.code == "UNREACHABLE"
+
+
+# -- what the module tells of it
+
+
+def module(server: DnsServer, wanted: Wish) -> dict[str, t.Any]:
+    args: dict[str, t.Any] = {"server": f"{server.address}:{server.port}", "timeout": 2}
+    args |= dict.fromkeys(("zone", "tsig_name", "tsig_secret", "gss_tsig", "gss_principal"))
+    return srv_record.by_dynamic_update(args, wanted, check_mode=False, diff=False)
+
+
+def test_an_accepted_update_that_is_undone_at_once_is_not_called_nothing(open_server: Server) -> None:
+    def undone(_request: bytes, reply: bytes | None) -> bytes | None:
+        open_server.zones[dns.name.from_text(DOMAIN)].administer(_removal(), "")
+        return reply
+
+    open_server.reply = undone
+    result = module(open_server, wish("kms1"))
+    assert result["failed"] and result["rcode"] == "NOT_SHOWN"
+    assert result["changed"] and result["uncertain"] == [f"_vlmcs._tcp.{DOMAIN}"]
+    assert "accepted" in result["msg"] and "Nothing was changed" not in result["msg"]
+
+
+def test_an_accepted_update_tells_what_is_left_of_it(open_server: Server) -> None:
+    def overwritten(_request: bytes, reply: bytes | None) -> bytes | None:
+        open_server.zones[dns.name.from_text(DOMAIN)].administer(_removal(), "")
+        open_server.put(f"5 5 1688 kms1.{DOMAIN}.")
+        return reply
+
+    open_server.put(f"0 0 1688 kms1.{DOMAIN}.")
+    open_server.reply = overwritten
+    result = module(open_server, wish("kms1"))
+    assert result["failed"] and result["changed"] and "Nothing was changed" not in result["msg"]
+    (change,) = result["changes"]
+    assert (change["before"], change["after"]) == ([f"0 0 1688 kms1.{DOMAIN}"], [f"5 5 1688 kms1.{DOMAIN}"])
+
+
+def test_a_proven_refusal_changed_nothing(open_server: Server) -> None:
+    def die(_request: bytes, _reply: bytes | None) -> bytes | None:
+        zone.failures[OWNER] = "servfail"
+        return _reply
+
+    zone = open_server.zones[dns.name.from_text(DOMAIN)]
+    open_server.before = lambda _server: zone.failures.update({OWNER: "refused"})
+    open_server.reply = die
+    result = module(open_server, wish("kms1"))
+    assert (result["changed"], result["rcode"]) == (False, "REFUSED")
+    assert result["msg"].endswith("Nothing was changed.")

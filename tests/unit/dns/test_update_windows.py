@@ -161,3 +161,20 @@ def test_a_call_that_is_lost_after_it_was_done_is_settled_by_asking() -> None:
     server.invoke = lose  # type: ignore[method-assign]
     result = run(server, "10 100 1688 kms1")
     assert result["changed"] and result["verified"] is True and not result.get("failed")
+
+
+def test_a_change_whose_effect_cannot_be_read_is_not_called_nothing() -> None:
+    server = Server("0 0 1688 kms1", "5 5 1688 kms1")
+
+    def lose(what: str) -> None:
+        if what.startswith("Delete"):
+            server.query = lost  # type: ignore[method-assign]
+            lost()
+
+    def lost(*_arguments: t.Any) -> t.Any:
+        raise TransportError("lost")
+
+    server.before = lose
+    result = run(server, "10 100 1688 kms1")
+    assert result["changed"] and result["uncertain"] == [f"_vlmcs._tcp.{DOMAIN}"]
+    assert "is not known" in result["msg"] and "Nothing was changed" not in result["msg"]
