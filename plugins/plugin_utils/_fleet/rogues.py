@@ -12,6 +12,7 @@ import enum
 import re
 import typing as t
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.hostnames import why_no_domain
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import LicenseStatus
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.editions import (
     NoClientKey,
@@ -199,11 +200,24 @@ def domains_published(reading: Reading) -> list[str]:
     """Return the domains in which a KMS host publishes itself by its own account: its list, or its home domain."""
     if reading.problem or not host_keys(reading) or reading.kms.get("dns_publishing") is False:
         return []
-    listed = [entry.domain for entry in parse_list(reading.kms.get("publish_list") or ()) if not entry.malformed]
-    home = fqdn_of(reading).partition(".")[2]
+    return domains_listed(reading.kms.get("publish_list"), fqdn_of(reading))
+
+
+def domains_listed(publish_list: t.Any, fqdn: str) -> list[str]:
+    """Return where a machine publishes itself, or did while it was a KMS host: its list, or else its home domain."""
+    listed = [entry.domain for entry in parse_list(publish_list or ()) if not entry.malformed]
+    home = fqdn.partition(".")[2]
     return listed or ([home] if home else [])
 
 
 def domains_to_ask(domains: c.Iterable[str], readings: c.Iterable[Reading]) -> list[str]:
-    """Return where to look for values: the given domains, and wherever a KMS host that was read publishes itself."""
-    return sorted({*map(spelled, domains), *(name for reading in readings for name in domains_published(reading))})
+    """Return where to look for values: the given domains, and wherever a machine may ever have published itself.
+
+    That is its home domain and its publish list, whatever it is now: of a KMS host without a list that was turned into
+    a client nothing else tells where its values are. A name that no domain can have is passed over.
+    """
+    own: set[str] = set()
+    for reading in readings:
+        fqdn = fqdn_of(reading)
+        own |= {fqdn.partition(".")[2], *domains_listed(reading.kms.get("publish_list"), fqdn)}
+    return sorted({*map(spelled, domains), *(name for name in own if name and why_no_domain(name) is None)})

@@ -15,6 +15,9 @@ ROGUE_KEY = "XXXXX-XXXXX-NXXXX-XXXXX-HK2V2"
 OFFICE_KEY = "XXXXX-XXXXX-NXXXX-XXXXX-HKF22"
 CORP, BRANCH = "corp.example.com", "branch.example.net"
 KMS1, KMS2 = f"kms1.{CORP}", f"kms2.{CORP}"
+#: A domain that no KMS host is declared for, and a machine that publishes itself there: it is at home there.
+ATTIC_DOMAIN = "attic.example.org"
+ATTIC = f"attic.{ATTIC_DOMAIN}"
 FIND, CONVERT, CLEAN_UP, RETIRE = (
     f"fleetops.kms.{name}" for name in ("find_rogues", "convert_rogues", "clean_up", "retire_host")
 )
@@ -66,6 +69,16 @@ def fleet(rogues: int = 6, clients: int = 3, **more: t.Any) -> Data:
         },
         "inventory": {"vars": {"kms_host_product_key": HOST_KEY, "kms_host_domains": [CORP, BRANCH]}},
         **more,
+    }
+
+
+def with_attic(described: Data) -> Data:
+    """The fleet, with a rogue that publishes itself in its home domain alone, which is not declared."""
+    dns, machines = described["dns"], described["machines"]
+    return {
+        **described,
+        "dns": {**dns, "zones": {**dns["zones"], ATTIC_DOMAIN: None}},
+        "machines": {**machines, "attic": {**_ROGUE, "domain": ATTIC_DOMAIN}},
     }
 
 

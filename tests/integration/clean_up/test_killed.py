@@ -1,24 +1,40 @@
 # SPDX-FileCopyrightText: The fleetops.kms contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A clean-up whose controller is killed again and again, each time at another moment, and started once more."""
+"""A controller that is killed, each time at another moment, and started once more."""
 
 from __future__ import annotations
 
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import time
 import typing as t
 
-from integration.clean_up.rogue_fleet import CLEAN_UP, CORP, HEALED, KMS1, fleet, key_calls, quickly, records, targets
+from integration.clean_up.rogue_fleet import (
+    ATTIC,
+    ATTIC_DOMAIN,
+    CLEAN_UP,
+    CONVERT,
+    CORP,
+    HEALED,
+    KMS1,
+    fleet,
+    key_calls,
+    quickly,
+    records,
+    rows,
+    targets,
+    with_attic,
+)
 from integration.clean_up.rogue_fleet import run as run_playbook
 from integration.kit import Ansible, environment, program, writes
 
 from lab.client import LabProcess
 
 ROGUES = ["shop", *(f"web{number:02}" for number in range(1, 6))]
-NAMES = [f"{name}.{CORP}" for name in ROGUES]
+NAMES = [ATTIC, *(f"{name}.{CORP}" for name in ROGUES)]
 
 #: How long to wait between two looks at the lab (seconds).
 _LOOK = 0.02
@@ -28,12 +44,16 @@ def installed(lab: LabProcess) -> int:
     return sum(calls.count("InstallProductKey") for calls in key_calls(lab).values())
 
 
+def is_marked(lab: LabProcess, name: str) -> bool:
+    return "KeyManagementServiceVersion" in str(lab.call("state", machine=name)["registry"])
+
+
 #: The moments at which the controller dies, in the order in which they come.
 MOMENTS: dict[str, t.Callable[[LabProcess], bool]] = {
     "the clients are steered": lambda lab: (CORP, KMS1, "0", "65535") in records(lab),
     "the first machine has its client key": lambda lab: installed(lab) >= 1,
     "the records of one are gone, its publish list is not": lambda lab: bool(set(NAMES) - targets(lab)),
-    "a batch is half done": lambda lab: installed(lab) >= 3,
+    "a batch is half done": lambda lab: installed(lab) >= 4,
     "the last record is gone": lambda lab: not targets(lab) & set(NAMES),
 }
 
@@ -53,9 +73,11 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def kill_when(reached: t.Callable[[LabProcess], bool], lab: LabProcess, folder: pathlib.Path) -> None:
-    """Start a clean-up and kill it, with all of its workers, as soon as the lab shows the moment."""
-    command = [program("ansible-playbook"), "-i", str(lab.inventory_path), CLEAN_UP, *quickly(lab)]
+def kill_when(
+    reached: t.Callable[[LabProcess], bool], lab: LabProcess, folder: pathlib.Path, playbook: str, *arguments: str
+) -> None:
+    """Start a run and kill it, with all of its workers, as soon as the lab shows the moment."""
+    command = [program("ansible-playbook"), "-i", str(lab.inventory_path), playbook, *quickly(lab), *arguments]
     with (folder / "killed.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=environment(folder)
@@ -74,10 +96,10 @@ def kill_when(reached: t.Callable[[LabProcess], bool], lab: LabProcess, folder: 
 
 
 def test_whenever_it_dies_the_next_run_ends_in_the_same_healed_state(ansible: Ansible, tmp_path: pathlib.Path) -> None:
-    with LabProcess(fleet(rogues=len(ROGUES))) as lab:
+    with LabProcess(with_attic(fleet(rogues=len(ROGUES)))) as lab:
         for moment, reached in MOMENTS.items():
             assert not reached(lab), moment
-            kill_when(reached, lab, tmp_path)
+            kill_when(reached, lab, tmp_path, CLEAN_UP)
         lab.call("settle")
         run_playbook(ansible, lab, CLEAN_UP).assert_ok()
         assert records(lab) == HEALED
@@ -93,3 +115,22 @@ def test_whenever_it_dies_the_next_run_ends_in_the_same_healed_state(ansible: An
         again = run_playbook(ansible, lab, CLEAN_UP).assert_ok()
         assert writes(lab) == []
         assert not [row for row in again.rows if row["kind"] != "stats" and row["result"].get("changed")]
+
+
+def test_records_in_a_domain_that_is_not_declared_are_found_again(ansible: Ansible, tmp_path: pathlib.Path) -> None:
+    """It dies when the machine is done and its record still there: without a list, the machine keeps nothing of it."""
+    described = with_attic(fleet(rogues=2, clients=1))
+    for name in ("web", "shop"):
+        del described["machines"][name]
+    left = (ATTIC_DOMAIN, ATTIC, "0", "0")
+    with LabProcess(described) as lab:
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # it takes connections and never answers
+            server = f"kms_dns_server=127.0.0.1:{silent.getsockname()[1]}"
+            kill_when(lambda lab: not is_marked(lab, ATTIC), lab, tmp_path, CONVERT, "-e", server)
+        lab.call("settle")
+        assert "DnsDomainPublishList" not in str(lab.call("state", machine=ATTIC)["registry"])
+        assert records(lab) == {*HEALED, left}
+        done = run_playbook(ansible, lab, CONVERT).assert_ok()
+        assert {name: row["values_left"] for name, row in rows(done).items()} == {ATTIC: []}
+        assert records(lab) == HEALED
+        assert key_calls(lab) == {ATTIC: ["InstallProductKey", "Activate"]}

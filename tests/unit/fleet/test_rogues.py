@@ -163,13 +163,25 @@ def test_a_host_serves_what_its_key_is_for_and_only_when_activated() -> None:
     assert served_by(machine("old", WEB7, key()), [machine("kms1", KMS1, key(license_status=5))]) == ()
 
 
-def test_the_domains_in_which_a_rogue_publishes_itself_are_asked_too() -> None:
+def test_wherever_a_machine_may_ever_have_published_itself_is_asked() -> None:
     listed = machine("a", WEB7, key(), publish_list=[f"{BRANCH}, 0, 0"])
     silent = machine("b", f"b.lab.{CORP}", key(), dns_publishing=False)
     client = machine("c", f"c.other.{CORP}", publish_list=["old.example.org, 0, 0"])
-    assert domains_to_ask([CORP], [listed, silent, client, machine("d", f"d.dev.{CORP}", key())]) == sorted(
-        [CORP, BRANCH, f"dev.{CORP}"]
+    rogue = machine("d", f"d.dev.{CORP}", key())
+    assert domains_to_ask([CORP], [listed, silent, client, rogue]) == sorted(
+        [CORP, BRANCH, f"lab.{CORP}", f"other.{CORP}", "old.example.org", f"dev.{CORP}"]
     )
+
+
+def test_the_home_domain_of_a_client_that_was_a_rogue_is_asked() -> None:
+    """Its mark and its list are gone, or were never there: only its name tells where it published itself."""
+    assert domains_to_ask([CORP], [machine("web01", "web01.lab.example.org")]) == [CORP, "lab.example.org"]
+
+
+@pytest.mark.parametrize("fqdn", ["web07", "", "web07.my lab.example.org", "web07.10.0.0.1"])
+def test_what_is_no_domain_is_not_asked(fqdn: str) -> None:
+    """A machine says of itself what it likes, and one odd name must not end the run for all."""
+    assert domains_to_ask([CORP], [machine("a", fqdn), machine("b", WEB7, publish_list=["x y, 0, 0"])]) == [CORP]
 
 
 # ---- the survey
