@@ -28,6 +28,7 @@ class ActionModule(KmsAction):
             events=tuple(args["event_codes"]) if args["events"] else (),
             event_hours=args["event_hours"],
             events_of_hosts=args["events_of"] == "kms_hosts",
+            served_clients=args["clients_served"],
             srv_values=args["srv_records"],
         )
         return needs, lambda machine: Plan()

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import collections
 import collections.abc as c
 import dataclasses
 import datetime
@@ -25,10 +24,6 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish im
 
 from .approval import fqdn_of, spelled
 from .reading import Reading
-
-#: A KMS host served a request: HRESULT, N-policy, client, client machine ID, ... (event 12290).
-REQUEST_SERVED = 12290
-_CLIENT_FIELD = 2
 
 
 class Treatment(enum.Enum):
@@ -181,19 +176,6 @@ def installed_on(product_key_id: object) -> str | None:
         return (first + datetime.timedelta(days=int(match[1]) - 1)).isoformat()
     except (ValueError, OverflowError):
         return None
-
-
-def clients_served(reading: Reading) -> list[dict[str, t.Any]]:
-    """Return which machines a KMS host served, the most frequent first, as far back as its events were read."""
-    counts: collections.Counter[str] = collections.Counter()
-    last: dict[str, str] = {}
-    for event in reading.kms.get("events") or ():
-        fields = event.get("fields") or ()
-        if event.get("code") == REQUEST_SERVED and len(fields) > _CLIENT_FIELD:
-            client = spelled(fields[_CLIENT_FIELD])
-            counts[client] += 1
-            last[client] = str(event.get("time") or "") or last.get(client, "")
-    return [{"client": name, "requests": count, "last": last[name]} for name, count in counts.most_common()]
 
 
 def domains_published(reading: Reading) -> list[str]:

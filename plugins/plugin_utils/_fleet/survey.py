@@ -24,7 +24,6 @@ from .reading import Reading
 from .rogues import (
     Treatment,
     Verdict,
-    clients_served,
     domains_published,
     host_keys,
     installed_on,
@@ -285,7 +284,7 @@ def _account(context: _Context, reading: Reading | None) -> dict[str, t.Any]:
     kms: c.Mapping[str, t.Any] = reading.kms if reading else {}
     known = bool(kms)
     release = release_of(reading) if reading and known else None
-    served = clients_served(reading) if reading and kms.get("events") is not None else None
+    served = kms.get("clients_served")
     return {
         "problem": reading.problem if reading else "",
         "is_kms_host": bool(reading and host_keys(reading)) if known else None,
@@ -299,7 +298,7 @@ def _account(context: _Context, reading: Reading | None) -> dict[str, t.Any]:
         "keys": [_key(context, product) for product in host_keys(reading)] if reading else [],
         "requests": kms.get("requests"),
         "clients_served": None if served is None else served[:NAMED_CLIENTS],
-        "clients_served_count": None if served is None else len(served),
+        "clients_served_count": kms.get("clients_served_count"),
         "publishes_in": domains_published(reading) if reading and known else None,
         "publish_list": kms.get("publish_list"),
         "dns_publishing": kms.get("dns_publishing"),

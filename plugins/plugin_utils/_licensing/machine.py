@@ -16,6 +16,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import I
 
 from .channels import Application, Channel, application_of, channel_of
 from .publish import PublishEntry
+from .served import ServedClient
 
 #: "Not applicable" in the uint32 properties of both classes.
 NOT_APPLICABLE = 0xFFFFFFFF
@@ -143,6 +144,7 @@ class Machine:
     firewall_rules: tuple[FirewallRule, ...] | None = None
     search_domains: tuple[str, ...] | None = None
     events: tuple[Event, ...] | None = None
+    served_clients: tuple[ServedClient, ...] | None = None
     #: The SRV values of KMS in the zones of a DNS server, each with its domain.
     srv_values: tuple[tuple[str, SrvValue], ...] | None = None
     #: What a reader of the result should know of how it was read.

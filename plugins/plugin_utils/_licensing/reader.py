@@ -13,7 +13,7 @@ import datetime
 import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.dns_server import DnsServer
-from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import Event, EventLog
+from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.event_log import MAX_EVENTS, Event, EventLog
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.firewall import Firewall
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.identity import (
     OperatingSystem,
@@ -35,6 +35,7 @@ from .classes import PRODUCT, SERVICE, SERVICE_COLUMNS_WINDOWS_7, SERVICE_COLUMN
 from .machine import WINDOWS_7_BUILD, WINDOWS_8_BUILD, Machine, Product
 from .publish import PublishEntry, parse_list
 from .refusal import Refusal
+from .served import served_clients
 
 PLATFORM_KEY = r"SOFTWARE\Microsoft\Windows NT\CurrentVersion\SoftwareProtectionPlatform"
 PLATFORM_KEY_32 = r"SOFTWARE\Wow6432Node\Microsoft\Windows NT\CurrentVersion\SoftwareProtectionPlatform"
@@ -67,6 +68,8 @@ class Needs:
     event_hours: float = 48.0
     #: Read events only of a machine that has a KMS host key.
     events_of_hosts: bool = False
+    #: Whom a KMS host served, so many hours back.
+    served_clients: bool = False
     #: The SRV values of KMS that this machine holds as a DNS server.
     srv_values: bool = False
 
@@ -91,14 +94,16 @@ class Reader:
             )
         products = self.products()
         is_host = any(item.is_kms_host for item in products)
-        with_events = needs.events and (not needs.events_of_hosts or is_host)
         has_firewall_classes = system.build >= WINDOWS_8_BUILD
-        events, notes = None, []
-        if with_events:
-            try:
-                events = self._events(needs.events, needs.event_hours, system)
-            except CimFault as fault:  # a log that cannot be read must not hide all the rest
-                notes.append(f"The event log could not be read: {fault}")
+        events = clients = None
+        notes: list[str] = []
+        try:
+            if needs.events and (is_host or not needs.events_of_hosts):
+                events = self._events(needs.events, needs.event_hours, system, notes)
+            if needs.served_clients and is_host:
+                clients = served_clients(self._events((EVENT_REQUEST_SERVED,), needs.event_hours, system, notes))
+        except CimFault as fault:  # a log that cannot be read must not hide all the rest
+            notes.append(f"The event log could not be read: {fault}")
         listed = (PUBLISH_LIST,) if needs.publish_list else ()
         values = Registry(self._cim).get_all((*listed, *needs.registry), rare=not is_host)
         return Machine(
@@ -111,6 +116,7 @@ class Reader:
             firewall_rules=Firewall(self._cim).rules() if needs.firewall and has_firewall_classes else None,
             search_domains=self._search_domains(needs, known),
             events=events,
+            served_clients=clients,
             notes=tuple(notes),
             srv_values=DnsServer(self._cim).kms_values() if needs.srv_values else None,
         )
@@ -141,12 +147,21 @@ class Reader:
 
     def events(self, codes: t.Sequence[int], hours: float) -> tuple[Event, ...]:
         """Events of these codes, so many hours back by the machine's own clock."""
-        return self._events(codes, hours, read_operating_system(self._cim, with_edition=False))
+        return self._events(codes, hours, read_operating_system(self._cim, with_edition=False), [])
 
-    def _events(self, codes: t.Sequence[int], hours: float, system: OperatingSystem) -> tuple[Event, ...]:
+    def _events(
+        self, codes: t.Sequence[int], hours: float, system: OperatingSystem, notes: list[str]
+    ) -> tuple[Event, ...]:
         now = system.local_time or datetime.datetime.now(datetime.timezone.utc)
         since = now - datetime.timedelta(hours=hours)
-        return EventLog(self._cim).events(codes, since, logs=EVENT_LOGS)
+        events = EventLog(self._cim).events(codes, since, logs=EVENT_LOGS)
+        if events.is_cut:
+            which = " or ".join(map(str, codes))
+            notes.append(
+                f"The event log has more events {which} than were read: the newest {MAX_EVENTS} only, not all of"
+                f" {hours:g} hours."
+            )
+        return events.found
 
 
 def _publish_list(raw: t.Any) -> tuple[PublishEntry, ...]:

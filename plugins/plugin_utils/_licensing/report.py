@@ -15,6 +15,7 @@ from .codes import describe
 from .machine import Machine, Product, number, text
 from .publish import format_entry
 from .reader import HOST_VERSION
+from .served import ServedClient
 from .settings import host_setting
 
 _COUNTER_NAMES = {
@@ -28,10 +29,14 @@ _COUNTER_NAMES = {
     "KeyManagementServiceNotificationRequests": "notification",
 }
 
+#: So many of the clients that a host served are named: Ansible keeps every result of every machine.
+NAMED_CLIENTS = 100
+
 
 def report(machine: Machine) -> dict[str, t.Any]:
     """Plain data; null stands for what was not read or does not apply."""
     system, service, windows = machine.operating_system, machine.service, machine.windows
+    clients = machine.served_clients
     name = text(service, "KeyManagementServiceMachine").lower()
     used = text(service, "DiscoveredKeyManagementServiceMachineName").lower()
     return {
@@ -67,6 +72,8 @@ def report(machine: Machine) -> dict[str, t.Any]:
         "firewall": None if machine.firewall_rules is None else [str(rule) for rule in machine.firewall_rules],
         "search_domains": None if machine.search_domains is None else list(machine.search_domains),
         "events": None if machine.events is None else [_event(event) for event in machine.events],
+        "clients_served": None if clients is None else [_served(client) for client in clients[:NAMED_CLIENTS]],
+        "clients_served_count": None if clients is None else len(clients),
         "srv_records": None if machine.srv_values is None else [_srv_record(*item) for item in machine.srv_values],
         "products": [_product(product) for product in machine.products],
     }
@@ -119,6 +126,10 @@ def _interval(machine: Machine, option: str) -> int | None:
 
 def _event(event: Event) -> dict[str, t.Any]:
     return {"code": event.code, "log": event.log, "time": _date(event.time), "fields": list(event.fields)}
+
+
+def _served(client: ServedClient) -> dict[str, t.Any]:
+    return {"client": client.name, "requests": client.requests, "last": _date(client.last)}
 
 
 def _srv_record(domain: str, value: SrvValue) -> dict[str, t.Any]:

@@ -16,6 +16,12 @@ from .classes import LOG_EVENT
 #: Service. Other sources use the same numbers in the same log (volume shadow copies, for one).
 _SOURCES = ("SPP", "LICENSING")
 
+#: All that is used. ``select *`` would bring each event's message, too: long, and in the machine's language.
+_COLUMNS = "EventCode, InsertionStrings, Logfile, SourceName, TimeGenerated"
+
+#: A KMS host logs every request, many thousands in two days: only the newest are read (WMI gives them first).
+MAX_EVENTS = 5000
+
 
 @dataclasses.dataclass(frozen=True)
 class Event:
@@ -27,6 +33,14 @@ class Event:
     fields: tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Events:
+    """Events, oldest first; ``is_cut`` when there are older ones that were not read."""
+
+    found: tuple[Event, ...]
+    is_cut: bool = False
+
+
 class EventLog:
     """The event log of one machine."""
 
@@ -34,23 +48,28 @@ class EventLog:
         self._cim = cim
 
     def events(
-        self, codes: t.Sequence[int], since: datetime.datetime, *, logs: t.Sequence[str] = ("Application",)
-    ) -> tuple[Event, ...]:
-        """The licensing platform's events of these codes since then (in the machine's own time), oldest first."""
+        self,
+        codes: t.Sequence[int],
+        since: datetime.datetime,
+        *,
+        logs: t.Sequence[str] = ("Application",),
+        limit: int = MAX_EVENTS,
+    ) -> Events:
+        """The licensing platform's events of these codes since then (in the machine's own time)."""
         which_log = " or ".join(f"Logfile = '{log}'" for log in logs)
         which_code = " or ".join(f"EventCode = {code:d}" for code in codes)
         wql = (
-            f"select * from Win32_NTLogEvent where ({which_log}) and ({which_code})"
+            f"select {_COLUMNS} from Win32_NTLogEvent where ({which_log}) and ({which_code})"
             f" and TimeGenerated >= '{wmi_datetime(since)}'"
         )
-        rows = self._cim.query(LOG_EVENT, wql)
+        rows = self._cim.query(LOG_EVENT, wql, limit=limit)
         found = [
             Event(str(row["Logfile"]), int(row["EventCode"]), row["TimeGenerated"], _fields(row["InsertionStrings"]))
             for row in rows
             if any(word in str(row["SourceName"] or "").upper() for word in _SOURCES)
         ]
         oldest = datetime.datetime.min.replace(tzinfo=datetime.timezone.utc)
-        return tuple(sorted(found, key=lambda event: event.time or oldest))
+        return Events(tuple(sorted(found, key=lambda event: event.time or oldest)), is_cut=len(rows) >= limit)
 
 
 def wmi_datetime(moment: datetime.datetime) -> str:

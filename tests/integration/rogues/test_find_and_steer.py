@@ -193,6 +193,15 @@ def test_who_was_served_is_told(story: Story) -> None:
     web = entry(story.report, WEB)
     assert web["requests"]["total"] == 4
     assert {row["client"] for row in web["clients_served"]} == {f"pc{number:02}.{CORP}" for number in range(1, 5)}
+    assert web["clients_served_count"] == 4
+
+
+def test_the_event_of_each_request_stays_on_the_machine(story: Story) -> None:
+    """A KMS host writes one for every request: thousands a day, which Ansible would keep for the rest of the run."""
+    for run, is_told in ((story.found, True), (story.steered, False)):
+        for kms in (result["kms"] for result in of(run, "Read the machine").values()):
+            assert 12290 not in {event["code"] for event in kms["events"] or ()}
+            assert (kms["clients_served"] is not None) == (is_told and kms["is_kms_host"])
 
 
 def test_check_mode_shows_the_change_and_sends_nothing(story: Story) -> None:

@@ -21,7 +21,6 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval impor
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import Reading
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.rogues import (
-    clients_served,
     domains_to_ask,
     installed_on,
     served_by,
@@ -144,15 +143,6 @@ def test_a_name_that_no_machine_can_have_makes_no_line_of_an_inventory(name: str
 )
 def test_the_day_of_installation_stands_at_the_end_of_the_product_key_id(pid: str | None, day: str | None) -> None:
     assert installed_on(pid) == day
-
-
-def test_who_was_served_is_counted_by_machine() -> None:
-    def served(name: str, code: int = 12290) -> Data:
-        return {"code": code, "time": "2026-03-02T08:00:00+00:00", "fields": ["0x0", "25", name, "id"]}
-
-    events = [served("PC2.corp.example.com"), served(f"pc1.{CORP}"), served(f"pc2.{CORP}"), served("x", 12293)]
-    found = clients_served(machine("web07", WEB7, key(), events=events))
-    assert [(row["client"], row["requests"]) for row in found] == [(f"pc2.{CORP}", 2), (f"pc1.{CORP}", 1)]
 
 
 def test_a_host_serves_what_its_key_is_for_and_only_when_activated() -> None:

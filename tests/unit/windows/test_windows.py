@@ -48,7 +48,8 @@ class Cim:
 
     def query(self, cim_class: t.Any, wql: str | None = None, **options: t.Any) -> list[Instance]:
         self.calls.append((wql,))
-        return [Instance(cim_class, cim_class.name, Properties(row)) for row in self.answers.pop(0)]
+        rows = self.answers.pop(0)[: options.get("limit")]
+        return [Instance(cim_class, cim_class.name, Properties(row)) for row in rows]
 
     def put(self, cim_class: t.Any, selectors: t.Any, properties: t.Any) -> None:
         self.calls.append((dict(selectors)["CreationClassName"], dict(properties)))
@@ -231,7 +232,7 @@ def test_events_of_other_sources_with_the_same_number_are_left_out() -> None:
     """Volume shadow copies write 12289 to 12293 into the same log."""
     first = datetime.datetime(2026, 1, 1, tzinfo=UTC)
     rows = [event(first, "a, 1"), {**event(first, "shadow copy"), "SourceName": "VSS"}]
-    assert len(EventLog(cim(rows)).events([12293], first)) == 1
+    assert len(EventLog(cim(rows)).events([12293], first).found) == 1
 
 
 def test_events_are_asked_for_by_log_code_and_time() -> None:
@@ -242,12 +243,21 @@ def test_events_are_asked_for_by_log_code_and_time() -> None:
     assert "Logfile = 'Application'" in wql
     assert "EventCode = 12293 or EventCode = 12294" in wql
     assert "TimeGenerated >= '20260102020405.000000+000'" in wql
+    assert wql.startswith("select EventCode, InsertionStrings, Logfile, SourceName, TimeGenerated from")
+
+
+def test_a_log_with_more_events_than_are_read_says_so() -> None:
+    day = datetime.datetime(2026, 1, 1, tzinfo=UTC)
+    whole = EventLog(cim([event(day, "a, 1"), event(day, "b, 2")])).events([12290], day, limit=3)
+    cut = EventLog(cim([event(day, "a, 1"), event(day, "b, 2"), event(day, "c, 3")])).events([12290], day, limit=2)
+    assert (len(whole.found), whole.is_cut) == (2, False)
+    assert (len(cut.found), cut.is_cut) == (2, True)
 
 
 def test_events_come_in_their_order_with_their_fields_either_way() -> None:
     first, second = (datetime.datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2))
     rows = [event(second, "0x80072338", "corp.example.com"), event(first, "0x80072338, branch.example.net")]
-    found = EventLog(cim(rows)).events([12293], first)
+    found = EventLog(cim(rows)).events([12293], first).found
     assert [item.fields for item in found] == [
         ("0x80072338", "branch.example.net"),
         ("0x80072338", "corp.example.com"),
