@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,14 +18,19 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
     reading,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import fleet_problems
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of, split_answers
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import (
+    addresses_of,
+    not_answered_at_all,
+    records_of,
+    split_answers,
+)
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, domain_of_term
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import steering, survey_table, verdict
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import approved_hosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import DeclaredHost
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import data, silent_domains
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.finding import Finding, Kind
-from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import Reading
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import Reading, reading_of
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.rogues import domains_to_ask
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import Survey, precheck, survey
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish import (
@@ -32,6 +38,9 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.publish im
     format_entry,
     parse_list,
 )
+
+#: Where the role kms_rogues keeps what a Windows DNS server has told of its zones.
+_ZONES = "_kms_rogues_zones"
 
 #: What the hosts are given as their key; only its last five characters are ever looked at here.
 _HOST_KEY = "kms_host_product_key"
@@ -49,16 +58,6 @@ def _hosts(declared: Iterable[Mapping[str, Any]]) -> list[DeclaredHost]:
     return [DeclaredHost.from_dict(item) for item in declared]
 
 
-def _addresses(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Addresses by target, of the records that were resolved."""
-    found: dict[str, list[str]] = {}
-    for record in records:
-        if "addresses" in record:
-            known = found.setdefault(str(record["target"]), [])
-            known += [address for address in record["addresses"] if address not in known]
-    return found
-
-
 def _domains(given: Any, hosts: Sequence[DeclaredHost]) -> list[str]:
     """The domains that a run is about, in the spelling of records: those given, or where hosts are declared."""
     return list(dict.fromkeys(map(domain_of_term, as_list(given)))) or verdict.domains_of(hosts)
@@ -72,10 +71,15 @@ def rogue_inputs(hostvars: Mapping[str, Any], name: str, hosts: Sequence[str], r
 
 @fleet_filter
 def rogue_domains(
-    hostvars: Mapping[str, Any], declared: Sequence[Mapping[str, Any]], machines: Iterable[str], domains: Any = None
+    hostvars: Mapping[str, Any],
+    declared: Sequence[Mapping[str, Any]],
+    machines: Iterable[str],
+    domains: Any = None,
+    dns_servers: Iterable[str] = (),
 ) -> list[str]:
-    """Return the domains to ask: those given or declared, and wherever a KMS host that was read publishes itself."""
-    return domains_to_ask(_domains(domains, _hosts(declared)), _readings(hostvars, machines))
+    """Return the domains to ask: those given or declared, and where machines and Windows DNS servers know of values."""
+    given = [*_domains(domains, _hosts(declared)), *(one.domain for one in _of_dns_servers(hostvars, dns_servers))]
+    return domains_to_ask(given, _readings(hostvars, machines))
 
 
 @fleet_filter
@@ -86,8 +90,9 @@ def rogue_survey(
     records: Any = (),
     approved: Any = None,
     dns_servers: Iterable[str] = (),
+    generated: str = "",
 ) -> dict[str, Any]:
-    """Return the survey of a fleet as ``json`` and ``lines``.
+    """Return the survey of a fleet as ``json`` and ``lines``; ``generated`` is the time, in UTC, that it is told with.
 
     JSON is one text: Ansible works its way through all parts of larger data each time that a variable is looked at.
     """
@@ -99,12 +104,13 @@ def rogue_survey(
         approved=approved_hosts(as_list(approved), hosts),
         readings={one.name: one for one in _readings(hostvars, names)},
         records=[*records_of(found), *_of_dns_servers(hostvars, dns_servers)],
-        addresses=_addresses(found),
+        addresses=addresses_of(found),
         declared_keys=[str(hostvars[host.name].get(_HOST_KEY) or "").strip()[-5:] for host in hosts],
         unseen=sorted(set(map(str, hostvars)) - set(names)),
-        unanswered=unanswered,
+        unanswered=not_answered_at_all(found, unanswered),
+        unread_zones=dict(_unread_zones(hostvars, dns_servers)),
     )
-    report = survey(fleet)
+    report = {**survey(fleet), "generated": generated}
     return {
         "json": json.dumps(plain(report)),
         "lines": survey_table.lines(report),
@@ -114,9 +120,15 @@ def rogue_survey(
 
 def _of_dns_servers(hostvars: Mapping[str, Any], names: Iterable[str]) -> Iterator[SrvRecord]:
     for name in names:
-        result = hostvars[name].get("_kms_rogues_zones")
-        kms = result.get("kms") if isinstance(result, Mapping) else None
-        yield from records_of((kms or {}).get("srv_records") or [])
+        yield from records_of(reading_of(name, hostvars[name].get(_ZONES)).kms.get("srv_records") or [])
+
+
+def _unread_zones(hostvars: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The Windows DNS servers that could not be asked, and why."""
+    for name in names:
+        found = reading_of(name, hostvars[name].get(_ZONES))
+        if found.kms.get("srv_records") is None:
+            yield name, found.problem or "it did not tell of its zones"
 
 
 @fleet_filter
@@ -144,21 +156,25 @@ def steer_plan(
     answers, unanswered = split_answers(records)
     hosts, found = _hosts(declared), list(answers)
     names = _domains(domains, hosts)
+    silent = [item for item in unanswered if item.domain in names]
     fleet = Survey(
         hosts=hosts,
         approved=approved_hosts(as_list(approved), hosts),
         readings={host.name: reading(hostvars, host.name) for host in hosts},
         records=records_of(found),
-        addresses=_addresses(found),
-        unanswered=[item for item in unanswered if item.domain in names],
+        addresses=addresses_of(found),
+        unanswered=not_answered_at_all(found, silent),
     )
     standings = fleet.standings()
-    silent = silent_domains(fleet.unanswered)
     checked = precheck(fleet, list(outside), probes)
     if state == "steered":
         plans = steering.steer(standings, fleet.records, fleet.approved, names, checked["ready"])
     else:
-        plans = steering.unsteer(standings, fleet.records, fleet.approved, names, silent)
+        # One server is enough for a reason; that there is none is to be told by all of them.
+        plans = steering.unsteer(standings, fleet.records, fleet.approved, names, silent_domains(silent))
+        kept = {plan.domain for plan in plans if not plan.wanted and not plan.reasons}
+        more = [item for item in silent if item.domain in kept and item not in fleet.unanswered]
+        fleet = dataclasses.replace(fleet, unanswered=[*fleet.unanswered, *more])
     publish = {one.host.name: steering.publish_of(one, plans) for one in standings} if publish_via == "host" else {}
     due = [one.host.name for one in standings if publish_via == "host" and steering.is_due(one, plans, fleet.records)]
     publish |= {one.host.name: publish[one.host.name] or one.publish for one in standings if one.host.name in due}
@@ -260,9 +276,16 @@ def keep_steered(
     fleet: Sequence[Mapping[str, Any]],
     approved: Any = None,
 ) -> list[dict[str, Any]]:
-    """Return what a host is to publish: as declared, but steered where it is steered now and a reason lasts."""
+    """Return what a host is to publish: as declared, but steered where it is steered now and a reason lasts.
+
+    Raises ValueError where a server that was asked did not tell whether there is a reason.
+    """
     host, hosts = DeclaredHost.from_dict(declared), _hosts(fleet)
-    lasting = steering.reasons(records_of(records), hosts, approved_hosts(as_list(approved), hosts))
+    answers, unanswered = split_answers(records)
+    lasting = steering.reasons(records_of(answers), hosts, approved_hosts(as_list(approved), hosts))
+    open_ones = [f"{item.domain}: {item.error}" for item in unanswered if item.domain not in lasting]
+    if open_ones:
+        raise ValueError(f"whether clients are still to be steered is not known: {'; '.join(open_ones)}")
     kept: tuple[PublishEntry, ...] = steering.keep_steered(host, parse_list(publish_list or ()), lasting)
     return [{"domain": entry.domain, "priority": entry.priority, "weight": entry.weight} for entry in kept]
 

@@ -132,7 +132,7 @@ _list:
       returned: with O(all_nameservers)
       sample: 192.0.2.10
     addresses:
-      description: The addresses of the target, none if it cannot be resolved.
+      description: The addresses of the target, none if it has none. Null if DNS gave no useful answer about them.
       type: list
       elements: str
       returned: with O(resolve)
@@ -246,5 +246,6 @@ def _records(answer: Answer, options: QueryOptions) -> Iterable[dict[str, Any]]:
         if options.all_nameservers:
             result["nameserver"] = str(answer.nameserver)
         if options.resolve and (options.resolve_targets is None or record.target in options.resolve_targets):
-            result["addresses"] = list(answer.addresses.get(record.target, ()))
+            found = answer.addresses.get(record.target, ())
+            result["addresses"] = list(found) if found or record.target not in answer.unresolved else None
         yield result

@@ -58,6 +58,28 @@ def split_answers(values: Any) -> tuple[Any, list[Unanswered]]:
     return records, unanswered
 
 
+def not_answered_at_all(records: Iterable[Mapping[str, Any]], unanswered: Iterable[Unanswered]) -> list[Unanswered]:
+    """Return what of ``unanswered`` is about domains of which no server has told wholly, where several were asked.
+
+    Records then carry the ``nameserver`` that they came from. One that is down leaves nothing open that another told.
+    """
+    unanswered = list(unanswered)
+    partly = {(item.domain, item.nameserver) for item in unanswered}
+    told = {(str(record.get("domain")), str(record.get("nameserver") or "")) for record in records}
+    answered = {domain for domain, server in told - partly if server}
+    return [item for item in unanswered if item.domain not in answered]
+
+
+def addresses_of(records: Iterable[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return the addresses by target, of the records of which DNS told them: none for a name that has none."""
+    found: dict[str, list[str]] = {}
+    for record in records:
+        if record.get("addresses") is not None:
+            known = found.setdefault(str(record["target"]), [])
+            known += [address for address in record["addresses"] if address not in known]
+    return found
+
+
 def by_nameserver(values: Any) -> dict[str, list[SrvRecord]]:
     """Return the records of each name server; those that tell none belong to "". Raises ValueError."""
     values = list(values) if isinstance(values, Iterable) and not isinstance(values, (str, Mapping)) else values

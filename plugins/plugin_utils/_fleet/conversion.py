@@ -115,9 +115,16 @@ def plan(
 
 
 def unanswered(report: c.Mapping[str, t.Any]) -> list[str]:
-    """Return, a line each, the domains of which DNS would not tell: machines named only there were not found."""
+    """Return, a line each, what DNS would not tell, of a domain or of all zones of a Windows DNS server.
+
+    Machines that are named only there were not found.
+    """
     kind = Kind.DNS_UNANSWERED.value
-    return [str(finding["text"]) for finding in report.get("unanswered") or () if finding["kind"] == kind]
+    domains = [str(finding["text"]) for finding in report.get("unanswered") or () if finding["kind"] == kind]
+    return domains + [
+        f"the zones of the DNS server {one['machine']} could not be read: {one['problem']}"
+        for one in report.get("unread_zones") or ()
+    ]
 
 
 def _why_left_out(

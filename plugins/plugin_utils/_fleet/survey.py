@@ -62,7 +62,7 @@ class Survey:
     approved: ApprovedHosts
     readings: c.Mapping[str, Reading]
     records: c.Sequence[SrvRecord] = ()
-    #: Addresses by target: none for a name that has none. A target that is missing here was not looked up.
+    #: Addresses by target: none for a name that has none. Of a target that is missing here they are not known.
     addresses: c.Mapping[str, c.Sequence[str]] = dataclasses.field(default_factory=dict)
     #: Last five characters of the declared host keys.
     declared_keys: c.Collection[str] = ()
@@ -70,6 +70,8 @@ class Survey:
     unseen: c.Collection[str] = ()
     #: Domains for which DNS gave no useful answer: what is published there is not known.
     unanswered: c.Sequence[Unanswered] = ()
+    #: Windows DNS servers that could not be asked for the values of all their zones, by inventory name, and why.
+    unread_zones: c.Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def standings(self) -> list[Standing]:
         """How the declared hosts stand."""
@@ -140,6 +142,7 @@ def survey(fleet: Survey) -> dict[str, t.Any]:
         "clients": _clients(context),
         "unread": [{"machine": one.name, "problem": one.problem} for one in fleet.readings.values() if one.problem],
         "unanswered": [finding.as_dict() for finding in fleet.findings()],
+        "unread_zones": [{"machine": name, "problem": problem} for name, problem in fleet.unread_zones.items()],
         "summary": _summary(hosts, fleet),
     }
 
@@ -224,7 +227,7 @@ def _judge_unknown(context: _Context, fqdn: str) -> tuple[Status, Verdict]:
     if behind:
         text = f"no machine that was read has this name; it may be {behind}"
         return Status.ROGUE, Verdict(Treatment.REPORT, text)
-    if not context.survey.addresses.get(fqdn, ("not looked up",)):
+    if fqdn in context.survey.addresses and not context.survey.addresses[fqdn]:
         text = (
             "no machine that was read has this name, and the name has no address: remove its values from DNS"
             " (fleetops.kms.srv_record with state: absent)"
@@ -490,6 +493,8 @@ def precheck(
             warn.append(f"{standing.host.name}: {reason}")
             continue
         ready.append(standing.host.name)
+        if standing.host.fqdn not in fleet.addresses:
+            warn.append(f"{standing.host.name}: DNS did not tell whether {standing.host.fqdn} has an address")
         if not standing.has_count:
             warn.append(f"{standing.host.name}: {standing.text}: it turns clients down until it has counted enough")
     if not ready:
@@ -516,6 +521,6 @@ def _unfindable(fleet: Survey, host: DeclaredHost) -> str:
         return f"whether it is published is not known, as DNS does not tell of {', '.join(silent)}"
     if not own:
         return "is published in no domain"
-    if not fleet.addresses.get(host.fqdn, ()):
+    if host.fqdn in fleet.addresses and not fleet.addresses[host.fqdn]:
         return f"its name {host.fqdn} has no address"
     return ""

@@ -39,6 +39,10 @@ def lines(report: c.Mapping[str, t.Any]) -> list[str]:
             "Domains that DNS was of no use for",
             _shown([f"{row['subject']}  {row['text']}" for row in _unanswered(report)]),
         ),
+        (
+            "Windows DNS servers whose zones could not be read",
+            _shown([f"{row['machine']}  {row['problem']}" for row in report.get("unread_zones") or ()]),
+        ),
         ("Approved KMS hosts", _shown([_host(host) for host in hosts if host["approved"]])),
         (f"KMS hosts that are not approved ({len(rogues)})", _shown([_host(host) for host in _by_harm(rogues)])),
         ("Where their keys came from", _shown([_origin(row) for row in report["origins"]])),

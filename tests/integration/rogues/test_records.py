@@ -29,6 +29,8 @@ from lab.client import LabProcess
 
 #: A zone that nobody has declared: only the DNS server knows of it.
 UNKNOWN = "attic.example.org"
+#: Named there alone, and without an address.
+GHOST = f"ghost.{UNKNOWN}"
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +50,8 @@ def lab() -> t.Iterator[LabProcess]:
         },
     }
     with LabProcess(fleet) as running:
-        running.call("dns_add", zone=UNKNOWN, name="_vlmcs._tcp", data=f"0 0 1688 {WEB}.")
+        for target in (WEB, GHOST):
+            running.call("dns_add", zone=UNKNOWN, name="_vlmcs._tcp", data=f"0 0 1688 {target}.")
         yield running
 
 
@@ -59,6 +62,8 @@ def test_steered_and_unsteered_through_dns(lab: LabProcess, ansible: Ansible) ->
 
     report = ansible.playbook(FIND, lab.inventory_path).assert_ok().custom["kms_rogues"]
     assert [record["domain"] for record in entry(report, WEB)["records"]] == [UNKNOWN, CORP]
+    assert (entry(report, GHOST)["status"], entry(report, GHOST)["addresses"]) == ("stale", [])
+    assert report["unread_zones"] == []
 
     through_server = ("-e", "kms_dns_via=windows_dns", "-e", f"kms_dns_server=dns1.{CORP}")
     after = run(STEER, *through_server, *SOON)
@@ -70,3 +75,11 @@ def test_steered_and_unsteered_through_dns(lab: LabProcess, ansible: Ansible) ->
     assert run(STEER, *by_update, *UNSTEER) == {
         (domain, name, priority, "100") for domain in (CORP, BRANCH) for name, priority in ((KMS1, "10"), (KMS2, "20"))
     }
+
+
+def test_a_dns_server_that_cannot_be_asked_is_told(lab: LabProcess, ansible: Ansible) -> None:
+    lab.call("stop_machine", machine=f"dns1.{CORP}")
+    found = ansible.playbook(FIND, lab.inventory_path).assert_ok()
+    (unread,) = found.custom["kms_rogues"]["unread_zones"]
+    assert unread["machine"] == f"dns1.{CORP}"
+    assert "Windows DNS servers whose zones could not be read" in found.output

@@ -292,6 +292,8 @@ def test_a_name_without_an_address_and_without_a_machine_is_stale() -> None:
     report = survey(fleet(records=[value()], addresses={WEB7: [], KMS1: ["192.0.2.1"]}))
     assert entry(report, WEB7)["status"] == "stale"
     assert report["summary"]["stale"] == 1 and report["summary"]["rogue"] == 0
+    unknown = survey(fleet(records=[value()], addresses={KMS1: ["192.0.2.1"]}))
+    assert (entry(unknown, WEB7)["status"], entry(unknown, WEB7)["addresses"]) == ("rogue", None)
 
 
 def test_an_approved_host_is_never_treated_even_if_it_is_not_declared() -> None:
@@ -384,7 +386,7 @@ def test_the_way_is_free_when_an_approved_host_is_published_resolvable_and_activ
 @pytest.mark.parametrize(
     "sick",
     [
-        fleet(),
+        fleet(addresses={KMS1: []}),
         fleet(machine("kms1", KMS1, key(license_status=5)), addresses={KMS1: ["192.0.2.1"]}),
         fleet(Reading("kms1", problem="dead"), addresses={KMS1: ["192.0.2.1"]}),
         Survey([PRIMARY], ApprovedHosts.of([KMS1]), {"kms1": REAL}, [], {KMS1: ["192.0.2.1"]}),
@@ -393,6 +395,13 @@ def test_the_way_is_free_when_an_approved_host_is_published_resolvable_and_activ
 )
 def test_without_such_a_host_nothing_is_touched(sick: Survey) -> None:
     assert precheck(sick)["stop"]
+
+
+def test_a_host_whose_address_dns_did_not_tell_is_counted_on_with_a_warning() -> None:
+    found = precheck(fleet())
+    assert (found["stop"], found["ready"]) == ([], ["kms1"])
+    (line,) = found["warn"]
+    assert KMS1 in line and "did not tell" in line
 
 
 def test_hosts_outside_the_run_stop_it_and_a_closed_port_only_warns() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from unit.fleet.test_rogues import BRANCH, CORP, KMS1, PRIMARY, WEB7, fleet, key, machine, value
+from unit.fleet.test_rogues import BRANCH, CORP, KMS1, PRIMARY, REAL, WEB7, fleet, key, machine, value
 
 from ansible_collections.fleetops.kms.plugins.filter import conversion, rogues
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import Unanswered
@@ -37,6 +37,27 @@ def test_a_conversion_planned_on_it_is_not_called_done() -> None:
         done = conversion.convert_report(plan["json"], {}, {})
         assert len(done["open"]) == count
         assert json.loads(done["json"])["unanswered"] == done["open"]
+
+
+def test_a_windows_dns_server_that_could_not_be_asked_is_told_and_nothing_is_called_done() -> None:
+    read = {"kms": dict(REAL.kms)}
+    attic = value(WEB7, "attic.example.org").as_dict()
+    hostvars = {
+        "kms1": {"_kms_verify_read": read},
+        "dns1": {"_kms_rogues_zones": {"kms": {"srv_records": [attic]}}},
+        "dns2": {"_kms_rogues_zones": {"unreachable": True, "msg": "no route to host"}},
+        "dns3": {},
+    }
+    declared, servers = [PRIMARY.as_dict()], ["dns1", "dns2", "dns3"]
+    found = rogues.rogue_survey(hostvars, declared, ["kms1"], dns_servers=servers)
+    report = json.loads(found["json"])
+    assert [item["machine"] for item in report["unread_zones"]] == ["dns2", "dns3"]
+    assert any("dns2  no route to host" in line for line in found["lines"])
+    plan = conversion.convert_plan(report, [], ["100%"], approved=[KMS1])
+    left = conversion.convert_report(plan["json"], {}, {})["open"]
+    assert len(left) == 2 and "no route to host" in left[0]
+    # DNS is asked where such a server knows of values: whether their targets have addresses is seen there.
+    assert rogues.rogue_domains(hostvars, declared, ["kms1"], dns_servers=servers) == ["attic.example.org", CORP]
 
 
 @pytest.mark.parametrize("is_silent", [True, False])

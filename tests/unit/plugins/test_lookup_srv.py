@@ -14,6 +14,7 @@ from unit.dns.loopback_dns import rcode, running, zones
 from unit.plugins.plugin_options import options_of
 
 from ansible_collections.fleetops.kms.plugins.lookup import srv
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import addresses_of
 
 NAME = "fleetops.kms.srv"
 CORP = (
@@ -116,6 +117,14 @@ def test_addresses() -> None:
         one = ["KMS1.corp.example.com."]
         found = look_up("corp.example.com", nameservers=[server.entry], resolve=True, resolve_targets=one)
     assert [record.get("addresses") for record in found] == [["192.0.2.1"], None, None]
+
+
+def test_addresses_that_dns_does_not_tell_are_not_known_which_is_not_none() -> None:
+    targets = "_vlmcs._tcp SRV 0 0 1688 web\n_vlmcs._tcp SRV 1 0 1688 silent.example.org.\n"
+    with running(zones(("corp.example.com.", targets))) as server:
+        found = look_up("corp.example.com", nameservers=[server.entry], resolve=True)
+    assert [record["addresses"] for record in found] == [[], None]
+    assert addresses_of(found) == {"web.corp.example.com": []}
 
 
 def test_options_from_variables_and_environment(monkeypatch: pytest.MonkeyPatch) -> None:
