@@ -11,6 +11,7 @@ of are gone from DNS: nobody withdraws them but us (Microsoft, "KMS host replace
 from __future__ import annotations
 
 import dataclasses
+import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._windows.registry import RegistryValue
 
@@ -93,14 +94,25 @@ class Leaving:
         found = [value for value in _MARKS if value is HOST_VERSION or self.machine.registry.get(value)]
         return [Step(WriteValue(value, None)) for value in found]
 
-    def clear_transient(self, server: str) -> list[Step]:
-        """A run that died while it activated against a named host has left the client fixed to it."""
-        if not self.is_marked or self.is_host or not server or is_fixed_host(self.machine) != server.lower():
-            return []
-        change = Change("server", server.lower(), "", is_fixed_host)
+    @property
+    def transient(self) -> str:
+        """The KMS host to which a run that died while it activated has left the client fixed, "" for none.
+
+        Against which host that run activated is not known here: it may have been another one than this run's.
+        """
+        return is_fixed_host(self.machine) if self.is_marked and not self.is_host else ""
+
+    def clear_transient(self, settings: t.Mapping[str, t.Any]) -> list[Step]:
+        """Take that host away, its port included, as far as ``settings`` (of the machine) do not say what is to be."""
+        change = Change("server", self.transient, "", is_fixed_host)
+        rows = (
+            (not settings.get("server"), "ClearKeyManagementServiceMachine", change),
+            ("port" not in settings, "ClearKeyManagementServicePort", None),
+        )
         return [
             Step(ServiceMethod("Clearing the KMS host of an activation that was interrupted", method), item)
-            for method, item in (("ClearKeyManagementServiceMachine", change), ("ClearKeyManagementServicePort", None))
+            for is_due, method, item in rows
+            if is_due and self.transient
         ]
 
     def _publishing_off(self) -> list[Step]:

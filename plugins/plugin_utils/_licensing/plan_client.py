@@ -102,13 +102,14 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     elif uninstalls:
         steps.append(uninstall_step(target, product, keeps_mark=leaving.ends))
     steps += leaving.after_key()
-    transient = leaving.clear_transient(desired.activate_against[0] if desired.activate_against else "")
+    transient = _clear_transient(desired, leaving)
     steps += transient
     if not uninstalls:
+        cleared = {step.change.setting for step in transient if step.change is not None}
         steps += [
             step
             for step in _setting_steps(machine, desired, None if key is not None else product, target)
-            if not (transient and step.change is not None and step.change.setting == "server" and not step.change.after)
+            if step.change is None or step.change.setting not in cleared
         ]
         steps += _activation_steps(desired, product, key, target, _original(machine, desired, bool(transient)))
     steps += leaving.finish()
@@ -137,11 +138,23 @@ def _key_step(
     return Step(operation, key_change(product, key))
 
 
+def _clear_transient(desired: DesiredClient, leaving: Leaving) -> list[Step]:
+    """The KMS host of the cloud is no host of an activation that was interrupted."""
+    if leaving.transient in CLOUD_KMS_HOSTS and CLOUD_KMS not in desired.replace:
+        return []
+    return leaving.clear_transient(_machine_settings(desired))
+
+
+def _machine_settings(desired: DesiredClient) -> t.Mapping[str, t.Any]:
+    """The wished settings as far as they are the machine's: with an activation ID they are those of its product."""
+    return {} if desired.target.activation_id else desired.settings
+
+
 def _original(machine: Machine, desired: DesiredClient, was_transient: bool) -> tuple[str, int]:
     """The KMS host and port that the client has by its settings, once they are made: what an activation puts back."""
     port = number(machine.service, "KeyManagementServicePort") or 0
     server = "" if was_transient else text(machine.service, "KeyManagementServiceMachine")
-    wanted = desired.settings if not desired.target.activation_id else {}
+    wanted = _machine_settings(desired)
     return str(wanted.get("server", server)), int(wanted.get("port", 0 if was_transient else port))
 
 

@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.changes import Plan, Target
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Application
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.conversion import published_as
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.machine import Machine
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations import (
     ActivateAgainst,
     InstallKey,
@@ -92,16 +93,22 @@ def test_a_run_that_died_before_the_restart_does_it() -> None:
     ]  # fmt: skip
 
 
-def test_a_run_that_died_while_it_activated_leaves_no_transient_host() -> None:
-    """The activation was done, but what it was done against was not put back."""
-    died = machine(
-        CLIENT,
+def interrupted(status: int = 1, server: str = "KMS1.example.com", **more: t.Any) -> Machine:
+    """A conversion died while it activated: what it was done against was not put back."""
+    return machine(
+        product(status=status, product_id="client"),
         registry={HOST_VERSION: "10.0"},
         KeyManagementServiceDnsPublishing=False,
-        KeyManagementServiceMachine="KMS1.example.com",
-        KeyManagementServicePort=1688,
+        KeyManagementServiceMachine=server,
+        KeyManagementServicePort=1690,
+        **more,
     )
-    plan = plan_client(died, CONVERT)
+
+
+@pytest.mark.parametrize("against", [("kms1.example.com", 1688), ("kms2.example.com", 1688), None])
+def test_a_run_that_died_while_it_activated_leaves_no_transient_host(against: tuple[str, int] | None) -> None:
+    """Whichever host answers this time, if any."""
+    plan = plan_client(interrupted(), DesiredClient(convert_host=True, activate_against=against))
     assert work(plan)[1:] == [
         "ClearKeyManagementServiceMachine",
         "ClearKeyManagementServicePort",
@@ -110,12 +117,43 @@ def test_a_run_that_died_while_it_activated_leaves_no_transient_host() -> None:
     assert [(item.setting, item.before, item.after) for item in plan.changes] == [("server", "kms1.example.com", "")]
 
 
-def test_a_transient_host_is_never_put_back_as_the_original() -> None:
-    died = machine(product(status=5), registry={HOST_VERSION: "10.0"}, KeyManagementServiceMachine="kms1.example.com")
+@pytest.mark.parametrize("against", ["kms1.example.com", "kms2.example.com"])
+def test_a_transient_host_is_never_put_back_as_the_original(against: str) -> None:
+    wish = DesiredClient(convert_host=True, activate_against=(against, 1688))
     (activate,) = [
-        step.operation for step in plan_client(died, CONVERT).steps if isinstance(step.operation, ActivateAgainst)
+        step.operation
+        for step in plan_client(interrupted(status=5), wish).steps
+        if isinstance(step.operation, ActivateAgainst)
     ]
     assert activate.original == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"server": ""}, ["ClearKeyManagementServiceMachine", "ClearKeyManagementServicePort"]),
+        ({"server": "", "port": 0}, ["ClearKeyManagementServiceMachine", "ClearKeyManagementServicePort"]),
+        ({"server": "kms1.example.com"}, ["ClearKeyManagementServicePort"]),
+        ({"server": "kms1.example.com", "port": 1690}, []),
+        (
+            {"server": "kms2.example.com", "port": 1691},
+            ["SetKeyManagementServiceMachine", "SetKeyManagementServicePort"],
+        ),
+    ],
+)
+def test_a_host_that_is_wished_takes_the_place_of_a_transient_one(settings: t.Any, steps: list[str]) -> None:
+    plan = plan_client(interrupted(), DesiredClient(convert_host=True, settings=settings))
+    assert work(plan)[1:-1] == steps
+
+
+def test_the_host_of_the_cloud_is_not_taken_for_a_transient_one() -> None:
+    plan = plan_client(interrupted(server="azkms.core.windows.net"), CONVERT)
+    assert work(plan) == ["stop", "delete KeyManagementServiceVersion"]
+
+
+def test_a_client_without_the_mark_keeps_the_host_that_it_is_fixed_to() -> None:
+    fixed = machine(CLIENT, KeyManagementServiceMachine="kms1.example.com", KeyManagementServiceDnsPublishing=False)
+    assert plan_client(fixed, CONVERT).steps == ()
 
 
 @pytest.mark.parametrize(
