@@ -9,11 +9,23 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import Filter, fleet_filter, plain
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import split_answers
-from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import batches, conversion
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import (
+    READ,
+    Filter,
+    fleet_filter,
+    plain,
+    reading,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import (
+    addresses_of,
+    not_answered_at_all,
+    records_of,
+    split_answers,
+)
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import batches, conversion, recheck
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import DeclaredHost
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import reading_of
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import report_of
 
 #: What names the data of ``convert_report`` and its form. The number changes when a field changes its meaning.
@@ -29,8 +41,11 @@ CLEARED = "_kms_convert_cleared"
 
 
 @fleet_filter
-def convert_problems(report: Any, steps: Any) -> list[str]:
-    """Return what is wrong with the size of batches, and with a report that was made earlier (if any)."""
+def convert_problems(report: Any, steps: Any, now: str = "", max_age_hours: float = 24) -> list[str]:
+    """Return what is wrong with the size of batches, and with a report that was made earlier (if any).
+
+    ``now`` is the time in UTC, as such a report tells it: one that is older than so many hours is refused.
+    """
     problems = []
     try:
         batches.batch_sizes(1, _steps(steps))
@@ -38,10 +53,33 @@ def convert_problems(report: Any, steps: Any) -> list[str]:
         problems.append(f"kms_convert_batches: {error}")
     if report:
         try:
-            report_of(report)
+            too_old = recheck.why_not_of_now(report_of(report), now, float(max_age_hours))
         except ValueError as error:
-            problems.append(f"kms_convert_report: {error}")
+            too_old = str(error)
+        problems += [f"kms_convert_report: {too_old}"] * bool(too_old)
     return problems
+
+
+@fleet_filter
+def convert_questions(report: Any) -> dict[str, list[str]]:
+    """Return what to ask DNS again before an earlier report is acted on: ``domains``, and ``targets`` to resolve."""
+    return plain(recheck.questions(report_of(report)))
+
+
+@fleet_filter
+def convert_recheck(
+    report: Any, hostvars: Mapping[str, Any], records: Any, declared: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, str]:
+    """Return an earlier report, as ``json``, as DNS and the approved hosts that were read in this run say it is now."""
+    given = report_of(report)
+    answers, unanswered = split_answers(records)
+    names = {host["machine"] for host in given["hosts"] if host["approved"] and host["machine"]}
+    readings = {name: reading(hostvars, name) for name in names if name in hostvars and READ in hostvars[name]}
+    found = list(answers)
+    hosts = [DeclaredHost.from_dict(item) for item in declared]
+    silent = not_answered_at_all(found, unanswered)
+    now = recheck.recheck(given, records_of(found), addresses_of(found), silent, readings, hosts)
+    return {"json": json.dumps(plain(now))}
 
 
 def _read(text: str) -> Any:
@@ -80,7 +118,7 @@ def convert_plan(
         planned["stop"] = [text, *planned["stop"]]
     sizes = {kind: batches.batch_sizes(len(planned[kind]), _steps(steps)) for kind in KINDS}
     total = len(planned["orders"])
-    lines = [f"{total} machines to turn into clients or to tidy up{_in_batches(sizes['hosts'])}."]
+    lines = [*planned["notes"], f"{total} machines to turn into clients or to tidy up{_in_batches(sizes['hosts'])}."]
     if planned["office"]:
         lines.append(
             f"{len(planned['office'])} of them only lose a host key of Office, last{_in_batches(sizes['office'])}."
@@ -100,7 +138,9 @@ def convert_plan(
             "sizes": {kind: found or [1] for kind, found in sizes.items()},
             "stop": planned["stop"],
             "short": conversion.orders_in_short(planned),
-            "lines": lines if total or planned["left_out"] or planned["outside"] else ["There is nothing to convert."],
+            "lines": lines
+            if total or planned["left_out"] or planned["outside"]
+            else [*planned["notes"], "There is nothing to convert."],
         }
     )
 
@@ -128,12 +168,18 @@ def convert_values(
 ) -> list[dict[str, str]]:
     """Return the values (domain, target) that the machines of a batch leave behind in DNS."""
     planned = _read(plan)
-    return [value for name in names for value in _values(planned, name, hostvars[name].get(RESULT), check_mode)]
+    return [value for name in names for value in _came_of(planned, name, hostvars[name], check_mode)[1]]
 
 
-def _values(planned: Mapping[str, Any], name: str, result: Any, check_mode: bool) -> list[dict[str, str]]:
+def _came_of(
+    planned: Mapping[str, Any], name: str, variables: Mapping[str, Any], check_mode: bool
+) -> tuple[batches.Done, list[dict[str, str]]]:
+    """What came of a machine, and the values that it leaves behind in DNS."""
     order, approved = planned["orders"][name], ApprovedHosts(tuple(planned["approved"]))
-    return conversion.values_of(conversion.judge(name, order, result, check_mode=check_mode), order, result, approved)
+    result = variables.get(RESULT)
+    seen = reading_of(name, variables.get(READ)) if order["is_looked_at"] else None
+    done = conversion.judge(name, order, result, check_mode=check_mode, seen=seen)
+    return done, conversion.values_of(done, order, result, approved)
 
 
 def _failed_domains(cleanup: Any, values: Sequence[Mapping[str, Any]]) -> set[str]:
@@ -174,9 +220,9 @@ def convert_tally(
     rows, clear = [], []
     values: list[dict[str, str]] = []
     for name in names:
-        order, result = planned["orders"][name], hostvars[name].get(RESULT)
-        done = conversion.judge(name, order, result, check_mode=check_mode)
-        gone = _values(planned, name, result, check_mode)
+        order, variables = planned["orders"][name], hostvars[name]
+        result = variables.get(RESULT)
+        done, gone = _came_of(planned, name, variables, check_mode)
         values += gone
         targets = dict.fromkeys([order["fqdn"], *(value["target"] for value in gone)])
         own = [value for target in targets for value in by_target.get(target, ())]
@@ -235,6 +281,7 @@ def convert_report(
     pending = [row["machine"] for row in rows if row["pending"]]
     states = {state.value: sum(row["state"] == state.value for row in rows) for state in batches.State}
     lines = list(tally.get("lines") or ())[:1] or ["No machine had its turn."]
+    lines += planned.get("notes") or []
     lines += batches.by_reason((row["machine"], row["text"]) for row in trouble)
     if left:
         how = "set kms_dns_via to have them removed" if via == "none" else "see above why"
@@ -291,6 +338,8 @@ class FilterModule:
             convert_left,
             convert_plan,
             convert_problems,
+            convert_questions,
+            convert_recheck,
             convert_report,
             convert_tally,
             convert_values,

@@ -17,6 +17,8 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys 
 from .approval import ApprovedHosts, spelled
 from .batches import Done, State
 from .finding import Kind
+from .reading import NOT_REACHED, Reading
+from .recheck import why_changed
 from .rogues import Treatment
 from .survey import Status, machines_to_convert
 
@@ -96,7 +98,7 @@ def plan(
         if reason is not None:
             left_out.append({**_left_out(entry), "reason": reason})
         elif name in machines:
-            orders[name] = _order(entry, servers)
+            orders[name] = _order(entry, servers, is_earlier="earlier" in report)
         else:
             outside.append(name)
     here = [entry for entry in entries if entry["machine"] in machines and entry["machine"] not in declared]
@@ -110,6 +112,7 @@ def plan(
         "outside": sorted(outside),
         "approved": list(known.patterns),
         "unanswered": unanswered(report),
+        "notes": list((report.get("earlier") or {}).get("notes") or ()),
         "stop": _why_not(report, ready, len(orders), sum(_is_unserved(entry, ready) for entry in here)),
     }
 
@@ -196,16 +199,19 @@ def _left_out(entry: Entry) -> dict[str, str]:
     }
 
 
-def _order(entry: Entry, servers: c.Mapping[str, str]) -> dict[str, t.Any]:
+def _order(entry: Entry, servers: c.Mapping[str, str], *, is_earlier: bool) -> dict[str, t.Any]:
     treatment = entry["treatment"]
+    #: Of a machine that never was a host, or is done with that, only the values in DNS go: it keeps its settings.
+    is_touched = treatment != Treatment.REMOVE_RECORDS.value or bool(entry.get("is_unfinished"))
     office = [key["activation_id"] for key in entry["keys"] if key["application"] == "office"]
     served_by = entry["served_by"] or ()
     is_only_office = treatment == Treatment.REMOVE_OFFICE_KEY.value
     return {
         "fqdn": entry["fqdn"],
         "treatment": treatment,
-        #: Of a machine that never was a host, or is done with that, only the values in DNS go: it keeps its settings.
-        "is_touched": treatment != Treatment.REMOVE_RECORDS.value or bool(entry.get("is_unfinished")),
+        "is_touched": is_touched,
+        #: Nobody would notice that it has become another than an earlier report says, unless it is looked at.
+        "is_looked_at": is_earlier and not is_touched,
         "keeps_key": treatment == Treatment.REMOVE_RECORDS.value,
         "against": next((place for name, place in servers.items() if name in served_by), ""),
         "activation_ids": office if is_only_office else [],
@@ -228,13 +234,19 @@ def orders_in_short(planned: c.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "stays_host": [name for name, order in orders.items() if order["stays_host"]],
         "keep": [name for name, order in orders.items() if order["keeps_key"]],
         "untouched": [name for name, order in orders.items() if not order["is_touched"]],
+        "look": [name for name, order in orders.items() if order["is_looked_at"]],
     }
 
 
-def judge(machine: str, order: Entry, result: t.Any, *, check_mode: bool = False) -> Done:
-    """Return what came of a machine by the registered result of its task (M(fleetops.kms.client), maybe in a loop)."""
+def judge(machine: str, order: Entry, result: t.Any, *, check_mode: bool = False, seen: Reading | None = None) -> Done:
+    """Return what came of a machine by the registered result of its task (M(fleetops.kms.client), maybe in a loop).
+
+    ``seen`` is what a machine said of itself that this run only has to look at, by an earlier report.
+    """
     if not order["is_touched"]:
-        return Done(machine, State.SETTLED)
+        why = why_changed(order["fqdn"], seen) if seen is not None else ""
+        state = State.UNREACHABLE if seen is not None and seen.state == NOT_REACHED else State.FAILED
+        return Done(machine, state, why) if why else Done(machine, State.SETTLED)
     if not isinstance(result, c.Mapping):
         return Done(machine, State.FAILED, "the run did not get to it")
     results = [one for one in result.get("results") or [result] if isinstance(one, c.Mapping)]
@@ -269,12 +281,13 @@ def values_of(done: Done, order: Entry, result: t.Any, approved: c.Container[str
     """Return the values in DNS (domain, target) that a machine leaves behind: none while it is a host.
 
     The name of an approved host is never among them, whatever a machine says of itself. A machine whose conversion
-    failed after its key, as one that could not be activated, is a host no more.
+    failed after its key, as one that could not be activated, is a host no more. So is one that keeps its key and has
+    told where it was published: then it has been read, is the one that is meant, and what failed came after that.
     """
     last = last_result(result)
     is_no_host = (
         done.state in (State.CONVERTED, State.SETTLED)
-        or order["keeps_key"]
+        or (order["keeps_key"] and "published_as" in last)
         or any(change.get("setting") == "product_key" for change in last.get("changes") or ())
     )
     if not is_no_host or order["stays_host"] or not order["fqdn"]:

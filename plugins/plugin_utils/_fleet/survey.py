@@ -298,7 +298,7 @@ def _account(context: _Context, reading: Reading | None) -> dict[str, t.Any]:
         "build": kms.get("build"),
         "release": release.id if release else None,
         "served_by": list(served_by(reading, context.hosts)) if reading and known else None,
-        "keys": [_key(context, product) for product in host_keys(reading)] if reading else [],
+        "keys": [key_of(product, context.partial_keys) for product in host_keys(reading)] if reading else [],
         "requests": kms.get("requests"),
         "clients_served": None if served is None else served[:NAMED_CLIENTS],
         "clients_served_count": kms.get("clients_served_count"),
@@ -308,7 +308,8 @@ def _account(context: _Context, reading: Reading | None) -> dict[str, t.Any]:
     }
 
 
-def _key(context: _Context, product: c.Mapping[str, t.Any]) -> dict[str, t.Any]:
+def key_of(product: c.Mapping[str, t.Any], declared: c.Container[str]) -> dict[str, t.Any]:
+    """Return what a report says of a product with a host key; ``declared`` are the ends of declared keys."""
     partial = str(product.get("partial_product_key") or "").upper()
     return {
         "application": product.get("application"),
@@ -317,7 +318,7 @@ def _key(context: _Context, product: c.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "channel": product.get("channel"),
         "generation": host_key_of(product.get("description")),
         "partial_product_key": partial,
-        "is_declared_key": partial in context.partial_keys,
+        "is_declared_key": partial in declared,
         "installed": installed_on(product.get("product_key_id")),
         "license_status": product.get("license_status"),
         "license_status_name": product.get("license_status_name"),

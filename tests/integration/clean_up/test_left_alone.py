@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import pathlib
+import re
 import typing as t
 
 import pytest
@@ -21,6 +22,7 @@ from integration.clean_up.rogue_fleet import (
     records,
     rows,
     run,
+    shown,
     targets,
 )
 from integration.kit import Ansible, Data, Run, writes
@@ -71,11 +73,12 @@ def test_an_approved_host_outside_of_the_run_stops_it(lab: LabProcess, ansible: 
 @pytest.mark.parametrize(
     ("spoil", "word"),
     [
+        (lambda text: re.sub('"generated": "[^"]*"', '"generated": "2026-01-01T00:00:00Z"', text), "hours ago"),
         (lambda text: text[: len(text) // 2], "was cut"),
         (lambda text: json.dumps({**json.loads(text), "hosts": None}), "lacks hosts"),
         (lambda text: text.replace('"identity"', '"who"'), "lacks identity of a host"),
     ],
-    ids=["cut", "a part is gone", "a field is gone"],
+    ids=["too old", "cut", "a part is gone", "a field is gone"],
 )
 def test_a_report_that_is_not_whole_is_refused(
     lab: LabProcess,
@@ -119,6 +122,40 @@ def test_one_computer_under_two_names_is_told_and_not_touched(
     assert (shop["identity"], shop["treatment"], shop["machine"]) == ("ambiguous", "report", None)
     assert "--limit 'all:!old-shop'" in shop["advice"]
     assert "could not match supplied host pattern" not in found.output.lower()
+
+
+def test_an_approved_host_that_is_gone_since_the_report_stops_it(
+    lab: LabProcess, ansible: Ansible, report: Data, tmp_path: pathlib.Path
+) -> None:
+    lab.stop_machine(KMS1)
+    lab.reset_stats()
+    done = convert(ansible, lab, report, tmp_path, "--limit", ",".join([KMS1, *WEBS]))
+    lab.start_machine(KMS1)
+    assert done.returncode != 0
+    assert "no approved KMS host is published" in done.output
+    assert f"{KMS1}: could not be read" in done.output
+    assert writes(lab) == []
+
+
+def test_a_slice_says_that_it_could_not_look_at_the_approved_host(
+    lab: LabProcess, ansible: Ansible, report: Data, tmp_path: pathlib.Path
+) -> None:
+    done = convert(ansible, lab, report, tmp_path, "--limit", WEBS[0], "--check").assert_ok()
+    (told,) = [line for line in shown(done, "Show the plan")[0] if line.startswith("WARNING")]
+    assert f"{KMS1} cannot be looked at in this run" in told
+
+
+def test_values_of_a_machine_that_is_a_host_again_stay(
+    lab: LabProcess, ansible: Ansible, report: Data, tmp_path: pathlib.Path
+) -> None:
+    """The report says that it has no host key; by its own account it has."""
+    outdated = json.loads(json.dumps(report))
+    entry(outdated, WEBS[0]).update(treatment="remove_records", is_kms_host=False, is_unfinished=False, keys=[])
+    before = records(lab)
+    done = convert(ansible, lab, outdated, tmp_path, "--limit", WEBS[0])
+    assert done.returncode != 0
+    assert "has a KMS host key again" in rows(done)[WEBS[0]]["text"]
+    assert records(lab) == before
 
 
 def test_records_that_can_be_removed_nowhere_stop_it_after_the_first_machine(

@@ -120,6 +120,7 @@ def test_how_each_is_treated() -> None:
         "other": {},
         "keep": ["half", "left", "mak"],
         "untouched": ["left", "mak"],
+        "look": [],
         "stays_host": ["both"],
         "fqdn": {name: f"{name}.{CORP}" for name in orders if name != "web"} | {"web": WEB7},
     }
@@ -220,7 +221,8 @@ def test_the_values_of_a_machine_go_once_it_is_no_host() -> None:
     # It has its client key, only the activation failed.
     assert left_behind("web", FAILED | {"changes": DONE["changes"]}) == {(CORP, WEB7)}
     assert left_behind("mak", {"skipped": True}) == {(CORP, f"mak.{CORP}")}
-    assert left_behind("left", {"unreachable": True}) == {(CORP, f"left.{CORP}")}
+    # Read in this run: there is nothing to do on it.
+    assert left_behind("left", None) == {(CORP, f"left.{CORP}")}
 
 
 def test_the_name_of_an_approved_host_is_never_removed() -> None:
@@ -235,6 +237,15 @@ def test_the_name_of_an_approved_host_is_never_removed() -> None:
 def test_the_values_of_a_machine_that_may_still_be_a_host_stay() -> None:
     for name, result in (("web", FAILED), ("web", {"unreachable": True}), ("both", DONE), ("web", None)):
         assert left_behind(name, result) == set()
+
+
+def test_the_values_of_a_machine_that_keeps_its_key_stay_until_it_was_read() -> None:
+    # Another one answers under its name (expected_fqdn), it is gone, or the run did not get to it.
+    for result in (FAILED, {"unreachable": True, "msg": "no route"}, None):
+        assert left_behind("half", result) == set()
+    # It is the one that is meant and has no host key; only its activation failed.
+    read = FAILED | {"published_as": [{"domain": BRANCH, "target": f"half.{CORP}"}]}
+    assert left_behind("half", read) == {(BRANCH, f"half.{CORP}")}
 
 
 def test_a_value_is_gone_when_a_server_of_its_zone_says_so() -> None:
