@@ -39,6 +39,7 @@ options:
     description:
       - The KMS hosts that are meant to be ones, by their full names in DNS, such as V(kms1.corp.example.com).
       - A name may hold wildcards, as in V(kms?.corp.example.com) or V(*.kms.example.com). V(*) also stands for dots.
+      - Refused are a short name, which no name in DNS is, and V(*) alone, as then there would be no rogues.
       - An empty list says that every KMS host in these domains is a rogue.
     type: list
     elements: str
@@ -103,7 +104,8 @@ notes:
   - Ansible goes on without an inventory that failed, unless C(ANSIBLE_INVENTORY_ANY_UNPARSED_IS_FAILED) is set.
   - C(ansible_host) is left alone. Set it with O(compose) where a host is to be reached by another name.
   - The cache keeps what DNS said. O(approved_hosts) and the constructed options work on it at each run. It is
-    not kept while a domain does not answer, and not used when O(domains) or another option of the question has changed.
+    not kept while a domain does not answer or a zone is not transferred, and not used when O(domains) or another
+    option of the question has changed.
 requirements:
   - dnspython >= 2.6.1 (on the controller)
 seealso:
@@ -152,7 +154,6 @@ keyed_groups:
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import PurePath
 from typing import Any
 
@@ -161,6 +162,7 @@ from ansible.inventory.group import to_safe_group_name
 from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.approved import ApprovedHosts
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.exchange import Outcome
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.hostnames import why_no_domain, why_no_host
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.query import (
@@ -209,10 +211,19 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         if DNSPYTHON_IMPORT_ERROR:
             raise AnsibleParserError(missing_required_lib("dnspython >= 2.6.1")) from DNSPYTHON_IMPORT_ERROR
         self._read_config_data(path)
+        self._approved = self._approved_hosts()
         said = self._cached_or_asked(path, cache)
         for warning in said["warnings"]:
             self._warn(warning)
         self._populate([SrvRecord.from_mapping(record) for record in said["records"]], said["resolves"])
+
+    def _approved_hosts(self) -> ApprovedHosts:
+        """Return who is approved, by the rules of the roles; nobody, where the list says so by being empty."""
+        patterns = self.get_option("approved_hosts")
+        try:
+            return ApprovedHosts.of(patterns) if patterns else ApprovedHosts(())
+        except ValueError as error:
+            raise AnsibleParserError(f"{self.NAME}: approved_hosts: {error}") from error
 
     def _cached_or_asked(self, path: str, cache: bool) -> dict[str, Any]:
         """Return what DNS says, as plain JSON; ``cache`` is false when the user wants the cache to be renewed."""
@@ -234,15 +245,17 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
     def _ask(self) -> dict[str, Any]:
-        """Ask DNS. ``complete`` tells whether every domain has answered."""
+        """Ask DNS. ``complete`` tells whether every domain has answered, and every zone was transferred."""
         try:
             options = QueryOptions(
                 nameservers=tuple(self.get_option("nameservers")),
                 resolve=True,
                 **{name: self.get_option(name) for name in _QUERY_OPTIONS},
             )
-            domains, warnings = self._domains(options)
-            answers = query_srv(domains, options)
+            transfers = self._transfers(options)
+            warnings = [transfer.message for transfer in transfers if not transfer.nameserver]
+            is_whole = not warnings
+            answers = query_srv([*self.get_option("domains"), *_found(transfers, warnings)], options)
         except ValueError as error:
             raise AnsibleParserError(f"{self.NAME}: {error}") from error
         broken = [answer for answer in answers if not _is_useful(answer)]
@@ -259,19 +272,18 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             "records": [record.as_dict() for answer in answers for record in answer.records],
             "resolves": _resolves(answers),
             "warnings": warnings,
-            "complete": not lost,
+            "complete": is_whole and not lost,
         }
 
-    def _domains(self, options: QueryOptions) -> tuple[list[str], list[str]]:
-        """Return the domains to ask for, those that zone transfers tell of included, and warnings."""
-        domains = list(self.get_option("domains"))
+    def _transfers(self, options: QueryOptions) -> tuple[Transfer, ...]:
+        """Return what zone transfers tell, if they are wanted."""
         if not self.get_option("zone_transfer"):
-            return domains, []
-        transfers = find_domains(domains, options, self.get_option("zone_transfer_timeout"), self._tsig_key())
+            return ()
+        domains, timeout = self.get_option("domains"), self.get_option("zone_transfer_timeout")
+        transfers = find_domains(domains, options, timeout, self._tsig_key())
         for transfer in transfers:
             self.display.vv(f"{self.NAME}: {transfer.message}")
-        warnings = [transfer.message for transfer in transfers if not transfer.nameserver]
-        return domains + list(_found(transfers, warnings)), warnings
+        return transfers
 
     def _tsig_key(self) -> Any:
         """Return the key of zone transfers, None without one. Raises ValueError for half a key."""
@@ -305,7 +317,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _add_host(self, name: str, records: list[SrvRecord], resolves: bool | None) -> None:
         """Add a host with its variables and groups."""
-        approved = any(fnmatchcase(name, _pattern(entry)) for entry in self.get_option("approved_hosts"))
+        approved = name in self._approved
         domains = list(dict.fromkeys(record.domain for record in records))
         variables = {
             "kms_srv": [
@@ -359,11 +371,6 @@ def _found(transfers: Iterable[Transfer], warnings: list[str]) -> Iterable[str]:
                 yield domain
             else:
                 warnings.append(f"{transfer.zone}: {domain!r} in it is left out, as it is no domain: {why}")
-
-
-def _pattern(entry: str) -> str:
-    """Return an approved host in the spelling of the targets."""
-    return entry.strip().lower().removesuffix(".")
 
 
 def _domain_group(domain: str) -> str:

@@ -7,57 +7,26 @@ from __future__ import annotations
 import collections.abc as c
 import dataclasses
 import enum
-import fnmatch
-import re
 import typing as t
 
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.approved import ApprovedHosts, spelled
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.hostnames import why_no_host
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import normalise_name
 
 from .declared import DeclaredHost
 from .reading import Reading
 
-#: What a glob is made of, beside the characters of a name.
-_WILDCARDS = re.compile(r"[*?\[\]!]")
-
-
-@dataclasses.dataclass(frozen=True)
-class ApprovedHosts:
-    """Names and globs (shell patterns, such as ``kms*.corp.example.com``) of the KMS hosts that may be there.
-
-    Make it by ``of``. Membership is asked by ``in``: of a name in any case, with or without its final dot.
-    """
-
-    patterns: tuple[str, ...]
-
-    @classmethod
-    def of(cls, patterns: c.Iterable[str]) -> ApprovedHosts:
-        """Return the approval that names and globs express.
-
-        Raises ValueError for none at all, and for a glob that would approve any machine: then no rogue could be told.
-        """
-        found = tuple(dict.fromkeys(_pattern(text) for text in patterns))
-        if not found:
-            raise ValueError("no KMS host is approved: name them in kms_approved_hosts, or declare the group kms_hosts")
-        return cls(found)
-
-    def __contains__(self, name: object) -> bool:
-        text = spelled(name)
-        return bool(text) and any(fnmatch.fnmatchcase(text, pattern) for pattern in self.patterns)
-
-
-def _pattern(text: str) -> str:
-    pattern = str(text).strip().lower().rstrip(".")
-    if not re.search(r"[a-z0-9]", _WILDCARDS.sub("", pattern)):
-        raise ValueError(f"{text!r} approves any machine: name a host, or give a glob with some letters of a name")
-    if _WILDCARDS.search(pattern):
-        return pattern
-    name = normalise_name(pattern)
-    if "." not in name:
-        raise ValueError(
-            f"{text!r} is not a fully qualified name: approved hosts are told by the name they have in DNS"
-        )
-    return name
+#: Who is approved is told by names in DNS alone; the fleet's rules take it from here.
+__all__ = [
+    "ApprovedHosts",
+    "Identity",
+    "Machines",
+    "approved_hosts",
+    "as_list",
+    "candidates",
+    "fqdn_of",
+    "inventory_line",
+    "spelled",
+]
 
 
 def approved_hosts(patterns: c.Iterable[str], hosts: c.Iterable[DeclaredHost]) -> ApprovedHosts:
@@ -73,15 +42,6 @@ def approved_hosts(patterns: c.Iterable[str], hosts: c.Iterable[DeclaredHost]) -
             f"{', '.join(forgotten)}: declared as KMS host, but not among kms_approved_hosts; add it there"
         )
     return approved
-
-
-def spelled(name: object) -> str:
-    """Return a name from a machine in the spelling of DNS; text that is no name is only put in lower case."""
-    text = str(name or "").strip()
-    try:
-        return normalise_name(text) if text else ""
-    except ValueError:
-        return text.lower()
 
 
 class Identity(enum.Enum):

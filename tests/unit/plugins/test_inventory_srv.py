@@ -131,7 +131,7 @@ def test_targets_of_all_domains_are_hosts_with_their_records(inventory: Inventor
         ([], set()),
         (["KMS1.corp.example.com."], {"kms1.corp.example.com"}),
         (["kms?.corp.example.com", "web*"], {"kms1.corp.example.com", "web07.corp.example.com"}),
-        (["kms1"], set()),
+        (["KMS1.Corp.*."], {"kms1.corp.example.com"}),
     ],
 )
 def test_approved_hosts_are_names_or_globs(inventory: Inventory, approved: list[str], expected: set[str]) -> None:
@@ -139,6 +139,13 @@ def test_approved_hosts_are_names_or_globs(inventory: Inventory, approved: list[
         found = inventory.parse(domains=["corp.example.com"], nameservers=[server.entry], approved_hosts=approved)
     assert found.groups["kms_approved"] == expected
     assert found.groups["kms_rogue"] == found.hosts - expected
+
+
+@pytest.mark.parametrize("approved", [["*"], ["*.*"], ["kms1"], ["kms1.corp.example.com", "?*"]])
+def test_approval_follows_the_rules_of_the_roles(inventory: Inventory, approved: list[str]) -> None:
+    """One pattern would approve every rogue, the other nobody: the real host would land among the rogues."""
+    with running(zones(CORP)) as server, pytest.raises(AnsibleError, match="approved_hosts"):
+        inventory.parse(domains=["corp.example.com"], nameservers=[server.entry], approved_hosts=approved)
 
 
 def test_approved_hosts_have_to_be_said(inventory: Inventory) -> None:
@@ -385,18 +392,28 @@ def test_cache_answers_in_place_of_dns(inventory: Inventory, tmp_path: Path) -> 
         assert other.hosts == {"kms1.corp.example.com"}
 
 
-def test_warnings_of_refused_names_and_transfers_are_told_from_the_cache_too(
-    inventory: Inventory, tmp_path: Path
-) -> None:
+def test_warnings_of_refused_names_are_told_from_the_cache_too(inventory: Inventory, tmp_path: Path) -> None:
     corp = (CORP[0], CORP[1] + "_vlmcs._tcp SRV 0 0 1688 localhost.\nlocalhost A 127.0.0.1\n")
     with running(zones(corp, ("localhost.", "@ A 127.0.0.1\n"))) as server:
-        options = {"domains": ["corp.example.com"], "nameservers": [server.entry], "zone_transfer": True}
+        options = {"domains": ["corp.example.com"], "nameservers": [server.entry]}
         first = inventory.parse(**options, **_cache(tmp_path))
         asked = len(server.questions)
         second = inventory.parse(**options, **_cache(tmp_path))
         assert len(server.questions) == asked
-    assert len(first.warnings) == 2
+    assert len(first.warnings) == 1
     assert second.warnings == first.warnings
+
+
+@pytest.mark.parametrize("transfers", [True, False])
+def test_the_rest_of_a_zone_that_is_not_transferred_is_not_cached(
+    inventory: Inventory, tmp_path: Path, transfers: bool
+) -> None:
+    with running(zones(CORP, transfers=transfers)) as server:
+        options = {"domains": ["corp.example.com"], "nameservers": [server.entry], "zone_transfer": True}
+        inventory.parse(**options, **_cache(tmp_path))
+        asked = len(server.questions)
+        inventory.parse(**options, **_cache(tmp_path))
+        assert (len(server.questions) == asked) == transfers
 
 
 def test_answer_with_a_hole_is_not_cached(inventory: Inventory, tmp_path: Path) -> None:
