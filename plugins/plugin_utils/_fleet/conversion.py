@@ -19,7 +19,7 @@ from .batches import Done, State
 from .finding import Kind
 from .reading import NOT_REACHED, Reading
 from .recheck import why_changed
-from .rogues import Treatment
+from .rogues import Treatment, domains_listed
 from .survey import Status, machines_to_convert
 
 #: What is told of a machine before it was changed, of what M(fleetops.kms.info) gives.
@@ -400,7 +400,9 @@ def retirement(report: c.Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
     own = next(host for host in report["hosts"] if host["machine"] == name)
     places = {host: place for host, place in answering_hosts(report).items() if host != name}
     served_by = own["served_by"] or ()
-    domains = {record["domain"] for record in own["records"]} | set(own["publishes_in"] or ())
+    # What it published as counts after its publishing was turned off, too: a second start has that behind it.
+    listed = domains_listed(own.get("publish_list"), own["fqdn"])
+    domains = {*(record["domain"] for record in own["records"]), *listed}
     return {
         "is_kms_host": bool(own["is_kms_host"]),
         "against": next((place for host, place in places.items() if host in served_by), ""),

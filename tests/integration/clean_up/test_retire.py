@@ -7,7 +7,19 @@ from __future__ import annotations
 import typing as t
 
 import pytest
-from integration.clean_up.rogue_fleet import BRANCH, CORP, KMS1, KMS2, RETIRE, fleet, key_calls, records, run, shown
+from integration.clean_up.rogue_fleet import (
+    ATTIC_DOMAIN,
+    BRANCH,
+    CORP,
+    KMS1,
+    KMS2,
+    RETIRE,
+    fleet,
+    key_calls,
+    records,
+    run,
+    shown,
+)
 from integration.kit import Ansible, writes
 
 from lab.client import LabProcess
@@ -43,8 +55,13 @@ def test_it_leaves_when_another_one_answers_and_goes_on_after_it_was_stopped(ans
     for name in ("web", "shop"):
         del described["machines"][name]
     described["machines"]["kms2"]["counted"] = 30
+    # Both publish themselves in a domain that is not declared, too: only their own lists tell of it.
+    described["dns"]["zones"][ATTIC_DOMAIN] = None
+    for name, priority in (("kms1", 10), ("kms2", 20)):
+        described["machines"][name]["publish"].append(f"{ATTIC_DOMAIN}, {priority}, 100")
     with LabProcess(described) as lab:
         before = records(lab)
+        assert (ATTIC_DOMAIN, KMS1, "10", "100") in before
         checked = run(ansible, lab, RETIRE, *LEAVES, "--check", "--diff").assert_ok()
         assert checked.result(KMS1, "Be a KMS client")["changes"]
         assert (writes(lab), records(lab)) == ([], before)
@@ -59,7 +76,7 @@ def test_it_leaves_when_another_one_answers_and_goes_on_after_it_was_stopped(ans
         kms = done.result(KMS1, "Be a KMS client")["kms"]
         assert (kms["role"], kms["is_kms_host"], kms["license_status"]) == ("kms_client", False, 1)
         assert kms["publish_list"] == []
-        assert records(lab) == {(domain, KMS2, "20", "100") for domain in (CORP, BRANCH)}
+        assert records(lab) == {(domain, KMS2, "20", "100") for domain in (CORP, BRANCH, ATTIC_DOMAIN)}
         assert key_calls(lab) == {KMS1: ["InstallProductKey", "Activate"]}
 
         lab.reset_stats()

@@ -317,3 +317,15 @@ def test_what_retiring_a_host_takes() -> None:
         "against": f"{KMS2}:1688",
         "values": [{"domain": CORP, "target": KMS1}],
     }
+
+
+@pytest.mark.parametrize(
+    ("listed", "domains"), [([f"{BRANCH}, 10, 100", f"{CORP}, 10, 100"], [BRANCH, CORP]), ([], [CORP])]
+)
+def test_a_host_that_publishes_itself_no_more_still_leaves_every_domain_it_was_published_in(
+    listed: list[str], domains: list[str]
+) -> None:
+    """The second start of a run that died after that: it asks nobody but the host where its values are."""
+    stopped = machine("kms1", KMS1, key(), publish_list=listed, dns_publishing=False)
+    values = retirement(two_hosts(30, leaving=stopped), "kms1")["values"]
+    assert values == [{"domain": domain, "target": KMS1} for domain in domains]
