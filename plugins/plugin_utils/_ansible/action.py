@@ -92,7 +92,7 @@ class KmsAction(ActionBase):
             raise Refusal(
                 f"The connection to {transport.endpoint} is not encrypted and would carry the product key in the"
                 " clear. Use HTTPS, or NTLM, Kerberos or CredSSP with message encryption; or set allow_unencrypted:"
-                " true if you accept that."
+                " true if you accept that (kms_host_allow_unencrypted or kms_client_allow_unencrypted in the roles)."
             )
 
 

@@ -207,7 +207,8 @@ def test_a_secret_key_is_refused_on_an_open_connection_before_anything_is_sent(
     run = ansible.playbook(plays, hosts(lab, [name]))
     for row in ("refused", "refused key", "refused client"):
         message = run.results(row)[name]["msg"]
-        assert "not encrypted" in message and "allow_unencrypted" in message
+        assert "not encrypted" in message and "allow_unencrypted: true" in message
+        assert "kms_host_allow_unencrypted" in message and "kms_client_allow_unencrypted" in message
     assert sent_to(lab, name)["requests"] == 0
     allowed = ansible.playbook(
         [play("all", task("allowed", "host", {**arguments, "allow_unencrypted": True}))], hosts(lab, [name])

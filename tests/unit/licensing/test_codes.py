@@ -4,7 +4,11 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -104,3 +108,12 @@ def test_named_codes_have_the_number_of_their_name() -> None:
     assert named
     for name, value in named.items():
         assert codes.describe(value).symbol == name
+
+
+def test_a_hint_names_variables_that_the_roles_have() -> None:
+    specs = Path(__file__).parents[3].glob("roles/*/meta/argument_specs.yml")
+    entries = [entry for path in specs for entry in yaml.safe_load(path.read_text())["argument_specs"].values()]
+    known = {name for entry in entries for name in entry.get("options", {})}
+    named = {name for row in ROWS for name in re.findall(r"\bkms_[a-z_]+", row["hint"])}
+    assert "kms_host_publish_via" in named
+    assert named <= known
