@@ -214,6 +214,8 @@ def _order(entry: Entry, servers: c.Mapping[str, str], *, is_earlier: bool) -> d
         "is_looked_at": is_earlier and not is_touched,
         "keeps_key": treatment == Treatment.REMOVE_RECORDS.value,
         "against": next((place for name, place in servers.items() if name in served_by), ""),
+        #: It is fixed to a host that is not approved, another rogue perhaps, which as a client it would ask.
+        "is_misled": bool(entry.get("fixed_to")) and is_touched,
         "activation_ids": office if is_only_office else [],
         "stays_host": bool(office) and not is_only_office,
         "domains": sorted({record["domain"] for record in entry["records"]} | set(entry["publishes_in"] or ())),
@@ -233,6 +235,7 @@ def orders_in_short(planned: c.Mapping[str, t.Any]) -> dict[str, t.Any]:
         "fqdn": {name: order["fqdn"] for name, order in orders.items() if order["fqdn"] != name},
         "stays_host": [name for name, order in orders.items() if order["stays_host"]],
         "keep": [name for name, order in orders.items() if order["keeps_key"]],
+        "misled": [name for name, order in orders.items() if order["is_misled"]],
         "untouched": [name for name, order in orders.items() if not order["is_touched"]],
         "look": [name for name, order in orders.items() if order["is_looked_at"]],
     }

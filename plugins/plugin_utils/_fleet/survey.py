@@ -12,9 +12,11 @@ import json
 import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import Unanswered
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import is_address
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, shares
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import LicenseStatus
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import host_key_of
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import CLOUD_KMS_HOSTS
 
 from .approval import ApprovedHosts, Identity, Machines, candidates, fqdn_of, inventory_line, spelled
 from .declared import DeclaredHost
@@ -97,6 +99,8 @@ class _Context:
     unread: c.Sequence[str]
     #: The declared hosts by their inventory names.
     declared: c.Mapping[str, DeclaredHost]
+    #: The names of the approved hosts that are declared or in DNS.
+    approved: c.Sequence[str]
 
     @classmethod
     def of(cls, survey: Survey) -> _Context:
@@ -118,6 +122,9 @@ class _Context:
             partial_keys=frozenset(keys),
             unread=[one.name for one in survey.readings.values() if one.problem],
             declared={host.name: host for host in survey.hosts},
+            approved=sorted(
+                {*(host.fqdn for host in survey.hosts if host.fqdn), *filter(survey.approved.__contains__, by_target)}
+            ),
         )
 
 
@@ -305,6 +312,7 @@ def _account(context: _Context, reading: Reading | None) -> dict[str, t.Any]:
         "publishes_in": domains_published(reading) if reading and known else None,
         "publish_list": kms.get("publish_list"),
         "dns_publishing": kms.get("dns_publishing"),
+        "fixed_to": _fixed_to(context, reading) if reading and known else None,
     }
 
 
@@ -381,8 +389,6 @@ def _origins(hosts: c.Iterable[c.Mapping[str, t.Any]]) -> list[dict[str, t.Any]]
 
 def _clients(context: _Context) -> list[dict[str, t.Any]]:
     """The clients that are fixed to a host that is not approved, or were served by one last."""
-    approved = context.survey.approved
-    addresses = {address for name, found in context.survey.addresses.items() if name in approved for address in found}
     result = []
     for reading in context.survey.readings.values():
         kms = reading.kms
@@ -390,10 +396,29 @@ def _clients(context: _Context) -> list[dict[str, t.Any]]:
             continue
         fixed, used = spelled(kms.get("kms_server")), spelled(kms.get("kms_server_used"))
         name = fixed or used
-        if name and name not in approved and name not in addresses:
+        if name and not _may_be_approved(context, name):
             how = "fixed_to" if fixed else "served_by"
             result.append({"machine": reading.name, "how": how, "host": name, "fqdn": fqdn_of(reading)})
     return result
+
+
+def _fixed_to(context: _Context, reading: Reading) -> str:
+    """The host that a machine is fixed to, if it is not approved: as a client it would ask that one for ever.
+
+    The KMS host of a cloud is for its own machines: whether they leave it is asked for elsewhere.
+    """
+    fixed = spelled(reading.kms.get("kms_server"))
+    return "" if fixed in CLOUD_KMS_HOSTS or _may_be_approved(context, fixed) else fixed
+
+
+def _may_be_approved(context: _Context, place: str) -> bool:
+    """Whether a client that is set to this name or address may mean an approved host by it."""
+    if not place or place in context.survey.approved:
+        return True
+    if is_address(place):
+        # An approved host whose address nobody told may be the one.
+        return any(place in (context.survey.addresses.get(name) or [place]) for name in context.approved)
+    return "." not in place and any(name.partition(".")[0] == place for name in context.approved)
 
 
 def _summary(hosts: c.Sequence[c.Mapping[str, t.Any]], fleet: Survey) -> dict[str, t.Any]:

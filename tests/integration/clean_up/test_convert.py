@@ -30,6 +30,8 @@ from integration.kit import Ansible, Data, Run, task_name, writes
 
 from lab.client import LabProcess
 
+PLATFORM = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\SoftwareProtectionPlatform"
+FIXED = "KeyManagementServiceName"
 SHOP, DESK, SICK, DEAD = (f"{name}.{CORP}" for name in ("shop", "desk", "web03", "web04"))
 HEALTHY = [SHOP, f"web01.{CORP}", f"web02.{CORP}"]
 BE_A_CLIENT, NO_OFFICE_KEY = "Turn the machine into a client", "Remove the KMS host keys of Office"
@@ -69,6 +71,8 @@ def lab() -> t.Iterator[LabProcess]:
     described = fleet(rogues=5)
     office = {"office_pack": ["office-2021"], "keys": [{"key": OFFICE_KEY, "activated": True}]}
     described["machines"]["kms1"].update(office)
+    # One rogue is fixed to another.
+    described["machines"]["shop"]["registry"] = {PLATFORM: {FIXED: ["sz", SICK]}}
     described["machines"]["desk"] = {"windows": "windows10/Enterprise", "domain": CORP, "activated": True, **office}
     with LabProcess(described) as running:
         yield running
@@ -140,6 +144,11 @@ def test_the_state_before_is_kept(story: Story) -> None:
     before = rows(story.first)[SHOP]["before"]
     assert (before["role"], before["partial_product_key"]) == ("kms_host", ROGUE_KEY[-5:])
     assert before["publish_list"] == [f"{CORP}, 0, 0", f"{BRANCH}, 0, 0"]
+
+
+def test_no_new_client_stays_fixed_to_a_rogue(story: Story, lab: LabProcess) -> None:
+    assert ("server", SICK, "") in changes(story.first)[SHOP]
+    assert FIXED not in str(lab.call("state", machine=SHOP)["registry"])
 
 
 def test_progress_is_told_after_each_batch(story: Story) -> None:

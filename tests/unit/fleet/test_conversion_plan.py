@@ -121,9 +121,18 @@ def test_how_each_is_treated() -> None:
         "keep": ["half", "left", "mak"],
         "untouched": ["left", "mak"],
         "look": [],
+        "misled": [],
         "stays_host": ["both"],
         "fqdn": {name: f"{name}.{CORP}" for name in orders if name != "web"} | {"web": WEB7},
     }
+
+
+def test_a_rogue_that_is_fixed_to_another_one_is_not_to_ask_that_one_as_a_client() -> None:
+    misled = machine("misled", f"misled.{CORP}", key(), kms_server=WEB7)
+    fixed = machine("fixed", f"fixed.{CORP}", key(), kms_server=KMS1)
+    client = machine("left", f"left.{CORP}", kms_server=WEB7)  # only its values in DNS go
+    report = survey(fleet(WEB, misled, fixed, client, records=RECORDS))
+    assert orders_in_short(plan(report, ["web", "misled", "fixed", "left"]))["misled"] == ["misled"]
 
 
 def test_nobody_is_activated_against_a_host_below_its_threshold_or_one_that_does_not_serve_it() -> None:

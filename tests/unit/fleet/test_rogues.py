@@ -319,6 +319,30 @@ def test_clients_of_a_rogue_are_told_fixed_or_found() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [
+        (f"lab9.{CORP}", f"lab9.{CORP}"),
+        ("192.0.2.9", "192.0.2.9"),
+        (KMS1.upper(), ""),
+        ("kms1", ""),
+        ("192.0.2.1", ""),
+        ("azkms.core.windows.net", ""),
+        ("", ""),
+    ],
+)
+def test_a_rogue_that_is_fixed_to_a_host_which_is_not_approved_is_told(server: str, told: str) -> None:
+    rogue = machine("web07", WEB7, key(), kms_server=server)
+    assert entry(survey(fleet(rogue, addresses={KMS1: ["192.0.2.1"]})), WEB7)["fixed_to"] == told
+
+
+def test_an_address_may_be_that_of_an_approved_host_which_nobody_told() -> None:
+    rogue = machine("web07", WEB7, key(), kms_server="192.0.2.9")
+    client = machine("pc1", f"pc1.{CORP}", kms_server="192.0.2.9")
+    report = survey(fleet(rogue, client))
+    assert (entry(report, WEB7)["fixed_to"], report["clients"]) == ("", [])
+
+
 def test_machines_with_the_same_key_of_the_same_day_come_from_one_image() -> None:
     clones = [machine(f"web{n}", f"web{n}.{CORP}", key(partial_product_key="HK2X2")) for n in range(3)]
     other = machine("lab", f"lab.{CORP}", key(product_key_id=None))
