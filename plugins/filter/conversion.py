@@ -313,6 +313,12 @@ def convert_report(
     }
     undone = len(trouble) + len(turnless) + (0 if via == "none" else len(left))
     is_open = [f"{undone} machines are not done, see above."] * bool(undone) + unanswered
+    persons = [item["machine"] or item["fqdn"] for item in planned["left_out"] if item["is_open"]]
+    if persons:
+        is_open.append(
+            f"{len(persons)} are left as they are, with a KMS host key or values in DNS, and see above why:"
+            f" {batches.named(persons)}"
+        )
     return plain({"json": json.dumps(plain(report)), "lines": lines, "open": is_open})
 
 

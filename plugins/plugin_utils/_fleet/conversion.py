@@ -82,8 +82,9 @@ def plan(
 
     ``orders`` says it for each machine, ``hosts`` are those of Windows (and those that only have to be tidied up),
     ``office`` those with host keys of Office alone. ``left_out`` are rogues that a run can do nothing about, with the
-    reason; ``outside`` machines that another run has to do. ``approved`` are hosts that are approved here, and
-    ``declared`` the inventory names of the declared hosts, whatever an earlier report says: none of them is touched.
+    reason, and whether something is left to do by a person (``is_open``); ``outside`` machines that another run has to
+    do. ``approved`` are hosts that are approved here, and ``declared`` the inventory names of the declared hosts,
+    whatever an earlier report says: none of them is touched.
     Machines that are to be converted have their turn before those that stay hosts of Office, and these before those
     that only have to be tidied up: the first one is to prove that conversion works.
     """
@@ -91,12 +92,15 @@ def plan(
     entries = [entry for entry in report["hosts"] if not entry["approved"] and entry["fqdn"] not in known]
     wanted = set(machines_to_convert(report))
     servers, ready = answering_hosts(report), ready_hosts(report)
+    # An earlier report knows of the machines of other runs: each tells of its own, and of what is no machine's.
+    everybody = {*(entry["machine"] for entry in entries), *(item["machine"] for item in report["unread"])}
+    others = everybody - {None, *machines} if "earlier" in report else set()
     orders, left_out, outside = {}, [], []
     for entry in entries:
         name = entry["machine"]
         reason = _why_left_out(entry, wanted, declared, ready)
         if reason is not None:
-            left_out.append({**_left_out(entry), "reason": reason})
+            left_out.append({**_left_out(entry), "reason": reason, "is_open": _is_open(entry, others)})
         elif name in machines:
             orders[name] = _order(entry, servers, is_earlier="earlier" in report)
         else:
@@ -146,6 +150,12 @@ def _why_left_out(
     return None
 
 
+def _is_open(entry: Entry, others: c.Set[str]) -> bool:
+    """Whether what is left out is something to do for a person that no other run tells of."""
+    is_there = bool(entry["records"] or entry["keys"])
+    return is_there and not entry.get("is_outside") and not {entry["machine"], entry["fqdn"]} & others
+
+
 def _is_unserved(entry: Entry, ready: c.Sequence[Entry]) -> bool:
     """Whether no approved host that clients can find would serve what a host key leaves behind: Windows, or Office."""
     applications = {key["application"] for key in entry["keys"]}
@@ -172,7 +182,7 @@ def _turn(order: Entry) -> int:
     return 2 if order["treatment"] == Treatment.REMOVE_RECORDS.value else int(order["stays_host"])
 
 
-def _with_unread(left_out: c.Sequence[dict[str, str]], unread: c.Iterable[Entry]) -> list[dict[str, str]]:
+def _with_unread(left_out: c.Sequence[dict[str, t.Any]], unread: c.Iterable[Entry]) -> list[dict[str, t.Any]]:
     """What is left out, and each machine that could not be read: once, though DNS may name it, too."""
     reasons = {str(item["machine"]): f"could not be read: {item['problem']}" for item in unread}
     told = {item["machine"] or item["fqdn"] for item in left_out}
@@ -184,7 +194,7 @@ def _with_unread(left_out: c.Sequence[dict[str, str]], unread: c.Iterable[Entry]
             for item in left_out
         ),
         *(
-            {"machine": name, "fqdn": "", "inventory_line": "", "reason": reason}
+            {"machine": name, "fqdn": "", "inventory_line": "", "reason": reason, "is_open": False}
             for name, reason in reasons.items()
             if name not in told
         ),

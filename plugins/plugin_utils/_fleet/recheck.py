@@ -96,7 +96,8 @@ def recheck(
     for entry in report["hosts"]:
         now = shown.get(entry["fqdn"], [])
         if entry["approved"]:
-            found, told = _approved(entry, now, addresses, readings, str(report.get("generated")))
+            gone = _why_not_shown(entry, silent)
+            found, told = _approved(entry, now, gone, addresses, readings, str(report.get("generated")))
         else:
             found, told = _rogue(entry, now, silent), []
         entries.append(found)
@@ -123,16 +124,17 @@ def _rogue(entry: Report, records: list[dict[str, t.Any]], silent: c.Set[str]) -
 def _approved(
     entry: Report,
     records: list[dict[str, t.Any]],
+    gone: str,
     addresses: c.Mapping[str, c.Sequence[str] | None],
     readings: c.Mapping[str, Reading],
     generated: str,
 ) -> tuple[dict[str, t.Any], list[str]]:
-    """An approved host as it is now, and what to tell of it."""
+    """An approved host as it is now, and what to tell of it; ``gone`` says why it has no records, if it has none."""
     fqdn = str(entry["fqdn"])
     found = {**entry, "records": records, "addresses": addresses.get(fqdn, entry["addresses"])}
     reading = readings.get(entry["machine"] or "")
     if not records:
-        found["advice"] = "DNS shows it no more" if entry["records"] else "is published in no domain"
+        found["advice"] = gone
     elif found["addresses"] == []:
         found["advice"] = "its name has no address"
     if reading is None:
@@ -152,6 +154,13 @@ def _approved(
     if not any(key["activated"] for key in found["keys"]):
         found["advice"] = "has no activated KMS host key now"
     return found, []
+
+
+def _why_not_shown(entry: Report, silent: c.Set[str]) -> str:
+    unknown = sorted(silent & {record["domain"] for record in entry["records"]})
+    if unknown:
+        return f"whether it still is published, DNS does not tell ({', '.join(unknown)})"
+    return "DNS shows it no more" if entry["records"] else "is published in no domain"
 
 
 def _strangers(report: Report, shown: c.Iterable[str]) -> list[str]:

@@ -71,6 +71,21 @@ def test_what_is_left_out_is_told_once_and_a_stale_name_is_not_to_be_added() -> 
     assert "could not be read: refused" in [item["reason"] for item in left]
 
 
+def test_what_a_person_has_to_do_is_open_and_what_another_run_does_is_not() -> None:
+    named, nobody, elsewhere = f"dead.{CORP}", f"ghost.{CORP}", f"later.{CORP}"
+    dead, off = Reading(named, problem="refused"), Reading("off", problem="refused")
+    azure = machine("azure", f"azure.{CORP}", key(), edition_id="ServerTurbine")
+    values = [value(), *map(value, (named, nobody, elsewhere))]
+    report = survey(fleet(WEB, dead, off, azure, records=values, unseen=[elsewhere]))
+    found = {item["machine"] or item["fqdn"]: item["is_open"] for item in plan(report, ["web", "azure"])["left_out"]}
+    # Nobody knows what the one is that is off; the last one was not to be looked at.
+    assert found == {named: True, nobody: True, "azure": True, "off": False, elsewhere: False}
+    # A slice tells of its own machines, and of what is no machine's.
+    report["earlier"] = {}
+    found = {item["machine"] or item["fqdn"]: item["is_open"] for item in plan(report, ["web", named])["left_out"]}
+    assert found == {named: True, nobody: True, "azure": False, "off": False, elsewhere: False}
+
+
 def test_an_approved_host_is_never_among_them_whatever_an_older_report_says() -> None:
     assert "kms1" not in planned()["orders"]
     assert "web" not in planned(approved=ApprovedHosts.of([KMS1, WEB7]))["orders"]

@@ -55,7 +55,8 @@ def test_a_windows_dns_server_that_could_not_be_asked_is_told_and_nothing_is_cal
     assert any("dns2  no route to host" in line for line in found["lines"])
     plan = conversion.convert_plan(report, [], ["100%"], approved=[KMS1])
     left = conversion.convert_report(plan["json"], {}, {})["open"]
-    assert len(left) == 2 and "no route to host" in left[0]
+    assert "no route to host" in left[0] and "dns3" in left[1]
+    assert WEB7 in left[2]  # whom nobody knows
     # DNS is asked where such a server knows of values: whether their targets have addresses is seen there.
     assert rogues.rogue_domains(hostvars, declared, ["kms1"], dns_servers=servers) == ["attic.example.org", CORP]
 
