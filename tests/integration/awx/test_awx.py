@@ -14,6 +14,7 @@ import typing as t
 import jinja2
 import pytest
 import yaml
+from integration.clean_up.rogue_fleet import BRANCH, CORP, HEALED, KMS1, KMS2, fleet, key_calls, records
 from integration.kit import ROOT, Data, environment, program, writes
 
 from lab.client import LabProcess
@@ -57,12 +58,13 @@ def blocks(language: str) -> dict[str, str]:
     return dict(found)
 
 
-def extra_vars() -> Data:
-    """What the credential type of the guide injects."""
-    injected = yaml.safe_load(blocks("yaml")["credential type: injector configuration"])["extra_vars"]
-    (field,) = yaml.safe_load(blocks("yaml")["credential type: input configuration"])["fields"]
-    assert field["secret"] is True
-    return {name: jinja2.Template(text).render({field["id"]: HOST_KEY}) for name, text in injected.items()}
+def injected(title: str, **values: str) -> Data:
+    """What a credential type of the guide injects, of a credential with these values."""
+    variables = yaml.safe_load(blocks("yaml")[f"{title}: injector configuration"])["extra_vars"]
+    fields = yaml.safe_load(blocks("yaml")[f"{title}: input configuration"])["fields"]
+    assert {field["id"] for field in fields} == set(values)
+    assert any(field.get("secret") for field in fields)
+    return {name: jinja2.Template(text).render(values) for name, text in variables.items()}
 
 
 def survey() -> Data:
@@ -76,6 +78,12 @@ def survey_answers() -> Data:
 
 def tree(folder: pathlib.Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def _leave_out(group: Data, names: t.Container[str]) -> None:
+    group["hosts"] = {name: own for name, own in (group.get("hosts") or {}).items() if name not in names}
+    for child in (group.get("children") or {}).values():
+        _leave_out(child, names)
 
 
 @dataclasses.dataclass
@@ -92,14 +100,20 @@ class Controller:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text, encoding="utf-8")
         (self.folder / "inventory").mkdir()
-        inventory = yaml.safe_load(self.lab.inventory_path.read_text(encoding="utf-8"))
-        (self.folder / "inventory" / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
         (self.folder / "env").mkdir()
+        self.inventory()
 
-    def run(self, playbook: str, variables: Data) -> Job:
+    def inventory(self, *, without: t.Container[str] = (), **variables: t.Any) -> None:
+        """The inventory as a job has it: a slice lacks hosts, and keeps the groups with their variables."""
+        inventory = yaml.safe_load(self.lab.inventory_path.read_text(encoding="utf-8"))
+        inventory["all"].setdefault("vars", {}).update(variables)
+        _leave_out(inventory["all"], without)
+        (self.folder / "inventory" / "hosts.json").write_text(json.dumps(inventory), encoding="utf-8")
+
+    def run(self, playbook: str, variables: Data, job: str = "") -> Job:
         (self.folder / "env" / "extravars").write_text(json.dumps(variables), encoding="utf-8")
         (self.folder / "home").mkdir(exist_ok=True)
-        name = playbook.partition(".")[0]
+        name = job or playbook.partition(".")[0]
         done = subprocess.run(
             [program("ansible-runner"), "run", str(self.folder), "-p", playbook, "--ident", name, "-v"],
             stdout=subprocess.PIPE,
@@ -142,7 +156,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Story]:
         controller = Controller(tmp_path_factory.mktemp("awx"), lab)
         project = controller.folder / "project"
         before = tree(project)
-        site = controller.run("site.yml", {**TYPED, **extra_vars()})
+        site = controller.run("site.yml", {**TYPED, **injected("credential type", kms_host_product_key=HOST_KEY)})
         verify = controller.run("verify.yml", {})
         shells = lab.totals()["shells"]
         lab.reset_stats()
@@ -204,3 +218,97 @@ def test_the_survey_asks_for_variables_of_the_roles() -> None:
         assert {"type", "question_name", "variable", "required"} <= set(question)
         assert question["variable"] in known
         assert question["default"] in question.get("choices", [question["default"]])
+
+
+# -- find, approve, convert in slices
+
+TSIG_SECRET = "c2ltdWxhdGVkLXNlY3JldC0x"
+ROGUES = tuple(f"{name}.{CORP}" for name in ("web01", "web02", "web03", "shop"))
+CLIENTS = tuple(f"{name}.{CORP}" for name in ("pc01", "pc02"))
+#: What stands in the inventory, for all hosts.
+EVERYWHERE: Data = {"kms_approved_hosts": [KMS1, KMS2], "kms_dns_via": "rfc2136"}
+#: Two slices: the approved hosts are in the first.
+SLICES = ({KMS1, KMS2, *ROGUES[:2]}, {*ROGUES[2:], *CLIENTS})
+
+
+@dataclasses.dataclass(frozen=True)
+class Rogues:
+    """The jobs of the workflow, with what a slice that was refused had sent."""
+
+    found: Job
+    unapproved: Job
+    windows_dns: Job
+    refused_writes: list[str]
+    slices: tuple[Job, ...]
+    keys: dict[str, list[str]]
+    records: set[tuple[str, str, str, str]]
+    again: Job
+
+
+@pytest.fixture(scope="module")
+def rogues(tmp_path_factory: pytest.TempPathFactory) -> t.Iterator[Rogues]:
+    described = fleet(rogues=4, clients=2)
+    zones = {name: {"tsig": "kms-key"} for name in (CORP, BRANCH)}
+    described["dns"] = {"zones": zones, "tsig": {"kms-key": TSIG_SECRET}}
+    with LabProcess(described) as lab:
+        controller = Controller(tmp_path_factory.mktemp("rogues"), lab)
+        everywhere = {**EVERYWHERE, "kms_dns_server": lab.dns, "kms_convert_nameservers": [lab.dns]}
+        title = "credential type for DNS updates"
+        key = injected(title, kms_dns_tsig_name="kms-key", kms_dns_tsig_secret=TSIG_SECRET)
+        template = yaml.safe_load(blocks("yaml")["extra variables of the template for convert_rogues"])
+        soon = {"kms_convert_delay": 0, "kms_convert_retries": 2}
+
+        def convert(job: str, hosts: t.Container[str], **variables: t.Any) -> Job:
+            left_out = {name for name in (KMS1, KMS2, *ROGUES, *CLIENTS) if name not in hosts}
+            controller.inventory(without=left_out, **{**everywhere, **variables})
+            return controller.run("convert_rogues.yml", {**soon, **key, **template, **handed_on}, job)
+
+        controller.inventory(**everywhere)
+        found = controller.run("find_rogues.yml", key)
+        handed_on = found.stats()["artifact_data"]
+        lab.reset_stats()
+        unapproved = convert("unapproved", SLICES[1], kms_approved_hosts=[])
+        windows_dns = convert("windows_dns", SLICES[1], kms_dns_via="windows_dns", kms_dns_server=f"dns1.{CORP}")
+        refused_writes = writes(lab)
+        slices = tuple(convert(f"slice{number}", hosts) for number, hosts in enumerate(SLICES))
+        keys, seen = key_calls(lab), records(lab)
+        controller.inventory(**everywhere)
+        again = controller.run("find_rogues.yml", key, "again")
+        yield Rogues(found, unapproved, windows_dns, refused_writes, slices, keys, seen, again)
+
+
+def converted(job: Job) -> set[str]:
+    rows = job.stats()["artifact_data"]["kms_convert"]["machines"]
+    return {row["machine"] for row in rows if row["state"] == "converted"}
+
+
+def test_a_slice_converts_the_rogues_in_it_from_the_report_of_the_job_before(rogues: Rogues) -> None:
+    assert rogues.found.returncode == 0, rogues.found.output
+    for job, hosts in zip(rogues.slices, SLICES, strict=True):
+        assert job.returncode == 0, job.output
+        assert converted(job) == {*ROGUES} & hosts
+    assert set(rogues.keys) == {*ROGUES}
+
+
+def test_the_records_are_removed_with_the_key_of_the_credential(rogues: Rogues) -> None:
+    assert rogues.records == HEALED
+    kept = [path for job in rogues.slices for path in job.artifacts.rglob("*") if path.is_file()]
+    assert len(kept) > 20
+    assert [path for path in kept if TSIG_SECRET in path.read_text(errors="replace")] == []
+    assert rogues.again.returncode == 0, rogues.again.output
+    hosts = rogues.again.stats()["artifact_data"]["kms_rogues"]["hosts"]
+    assert {host["fqdn"]: host["status"] for host in hosts} == {KMS1: "approved", KMS2: "approved"}
+
+
+def test_a_slice_that_cannot_see_the_approved_hosts_says_so(rogues: Rogues) -> None:
+    first, second = (job.output for job in rogues.slices)
+    assert f"{KMS1} cannot be looked at in this run" in second
+    assert "cannot be looked at" not in first
+
+
+def test_a_slice_that_lacks_what_it_needs_is_refused_before_anything_is_touched(rogues: Rogues) -> None:
+    assert rogues.unapproved.returncode != 0
+    assert "kms_approved_hosts" in rogues.unapproved.output
+    assert rogues.windows_dns.returncode != 0
+    assert "kms_dns_server" in rogues.windows_dns.output
+    assert rogues.refused_writes == []

@@ -111,6 +111,8 @@ def test_an_approved_host_that_dns_does_not_tell_of_any_more_is_not_counted_on()
     made = plan(again([], SERVER, unanswered=silent), NAMES)
     assert "no approved KMS host" in made["stop"][0]
     assert "no answer" in made["unanswered"][0]
+    told = " ".join(made["stop"])
+    assert f"DNS does not tell ({CORP})" in told and "no more" not in told
 
 
 def test_an_approved_host_outside_of_a_slice_is_warned_of() -> None:
