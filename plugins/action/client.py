@@ -41,7 +41,7 @@ class ActionModule(KmsAction):
             convert_host=args["convert_host"],
             activate_against=host_and_port("activate_against", args["activate_against"]),
             clear_publish_list=args["clear_publish_list"],
-            expected_fqdn=args["expected_fqdn"] or "",
+            expected_fqdn=args["expected_fqdn"],
         )
         return needs_of(desired), lambda machine: plan_client(machine, desired)
 

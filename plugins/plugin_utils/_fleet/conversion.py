@@ -417,6 +417,7 @@ def retirement(report: c.Mapping[str, t.Any], name: str) -> dict[str, t.Any]:
     listed = domains_listed(own.get("publish_list"), own["fqdn"])
     domains = {*(record["domain"] for record in own["records"]), *listed}
     return {
+        "fqdn": own["fqdn"],
         "is_kms_host": bool(own["is_kms_host"]),
         "against": next((place for host, place in places.items() if host in served_by), ""),
         "values": [{"domain": domain, "target": own["fqdn"]} for domain in sorted(domains)],

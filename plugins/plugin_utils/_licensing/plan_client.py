@@ -63,14 +63,14 @@ class DesiredClient:
     #: Name (or address) and port of the KMS host to activate against, once; it is not kept.
     activate_against: tuple[str, int] | None = None
     clear_publish_list: bool = False
-    #: The machine that is meant, by its own name; empty for whichever is reached.
-    expected_fqdn: str = ""
+    #: The machine that is meant, by its own name: "" for one that has no full name, None for whichever is reached.
+    expected_fqdn: str | None = None
 
 
 def needs_of(desired: DesiredClient) -> Needs:
     if desired.convert_host:
         return dataclasses.replace(CONVERSION_NEEDS, edition=True)
-    with_name = desired.clear_publish_list or bool(desired.expected_fqdn)
+    with_name = desired.clear_publish_list or desired.expected_fqdn is not None
     return Needs(edition=True, fqdn=with_name, publish_list=desired.clear_publish_list)
 
 
@@ -173,11 +173,14 @@ def _activation_steps(
 
 
 def _refuse_other_machine(machine: Machine, desired: DesiredClient) -> None:
-    expected = desired.expected_fqdn.strip().rstrip(".").lower()
-    if expected and machine.fqdn != expected:
+    if desired.expected_fqdn is None:
+        return
+    expected, own = desired.expected_fqdn.strip().rstrip(".").lower(), machine.fqdn or ""
+    if own != expected if expected else "." in own:
+        meant = expected or "one without a full name"
         raise Refusal(
-            f"expected_fqdn: this machine says that it is {machine.fqdn or 'nobody'}, not {expected}. The inventory, or"
-            " the result that this was decided by, is out of date."
+            f"expected_fqdn: this machine says that it is {own or 'nobody'}, not {meant}. The inventory, or the"
+            " result that this was decided by, is out of date."
         )
 
 

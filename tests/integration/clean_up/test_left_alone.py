@@ -101,10 +101,11 @@ def test_a_machine_that_is_another_than_the_report_says_is_not_touched(
     before = records(lab)
     mixed = json.loads(json.dumps(report))
     entry(mixed, WEBS[0])["machine"], entry(mixed, WEBS[1])["machine"] = WEBS[1], WEBS[0]
+    entry(mixed, SHOP)["fqdn"] = ""  # it had no full name then
     done = convert(
-        ansible, lab, mixed, tmp_path, "-e", "kms_convert_max_fail_percentage=100", "--limit", ",".join(WEBS)
+        ansible, lab, mixed, tmp_path, "-e", "kms_convert_max_fail_percentage=100", "--limit", ",".join([*WEBS, SHOP])
     )
-    assert {name: row["state"] for name, row in rows(done).items()} == dict.fromkeys(WEBS, "failed")
+    assert {name: row["state"] for name, row in rows(done).items()} == dict.fromkeys([*WEBS, SHOP], "failed")
     assert "out of date" in rows(done)[WEBS[0]]["text"]
     assert (key_calls(lab), records(lab)) == ({}, before)
 

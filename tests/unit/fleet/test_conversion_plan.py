@@ -337,6 +337,7 @@ def test_another_host_must_activate_what_the_leaving_one_does() -> None:
 
 def test_what_retiring_a_host_takes() -> None:
     assert retirement(two_hosts(30), "kms1") == {
+        "fqdn": KMS1,
         "is_kms_host": True,
         "against": f"{KMS2}:1688",
         "values": [{"domain": CORP, "target": KMS1}],

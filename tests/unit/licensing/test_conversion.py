@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
 import pytest
@@ -21,7 +22,11 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.operations
     WriteFirewallRules,
     WriteValue,
 )
-from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import DesiredClient, plan_client
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import (
+    DesiredClient,
+    needs_of,
+    plan_client,
+)
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.reader import HOST_VERSION, HOST_VERSION_32
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.refusal import Refusal
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import host_setting
@@ -184,6 +189,22 @@ def test_the_machine_that_is_meant_goes_by_its_own_name(name: str) -> None:
     plan_client(machine(CLIENT), DesiredClient(expected_fqdn=name))
     with pytest.raises(Refusal, match="expected_fqdn"):
         plan_client(machine(CLIENT), DesiredClient(expected_fqdn="web07.corp.example.com"))
+
+
+@pytest.mark.parametrize("own", ["web07", None])
+def test_a_machine_without_a_full_name_is_meant_by_an_empty_one(own: str | None) -> None:
+    nameless = dataclasses.replace(machine(CLIENT), fqdn=own)
+    plan_client(nameless, DesiredClient(expected_fqdn=""))
+    with pytest.raises(Refusal, match="says that it is kms1.corp.example.com, not one without a full name"):
+        plan_client(machine(CLIENT), DesiredClient(expected_fqdn=""))
+    plan_client(machine(CLIENT), DesiredClient())
+    with pytest.raises(Refusal, match="expected_fqdn"):
+        plan_client(nameless, DesiredClient(expected_fqdn="web07.corp.example.com"))
+
+
+@pytest.mark.parametrize(("name", "reads"), [(None, False), ("", True), ("kms1.corp.example.com", True)])
+def test_the_name_is_read_where_one_is_expected(name: str | None, reads: bool) -> None:
+    assert needs_of(DesiredClient(expected_fqdn=name)).fqdn is reads
 
 
 def test_a_run_that_died_before_the_clean_up_does_it() -> None:
