@@ -50,6 +50,14 @@ def test_bad_input_is_refused_before_any_machine_is_touched(lab: LabProcess, ans
     assert lab.totals()["requests"] == 0
 
 
+def test_a_limit_that_leaves_it_out_is_no_success(lab: LabProcess, ansible: Ansible) -> None:
+    lab.reset_stats()
+    done = run(ansible, lab, RETIRE, *LEAVES, "--limit", KMS2)
+    assert done.returncode != 0
+    assert f"{KMS1} is outside of this run" in done.output
+    assert lab.totals()["requests"] == 0
+
+
 def test_it_leaves_when_another_one_answers_and_goes_on_after_it_was_stopped(ansible: Ansible) -> None:
     described = fleet(rogues=2, clients=1)
     for name in ("web", "shop"):
