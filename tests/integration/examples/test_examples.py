@@ -70,6 +70,8 @@ NOT_RUN = {
     "convert_left": "filter",
     "convert_plan": "filter",
     "convert_problems": "filter",
+    "convert_questions": "filter",
+    "convert_recheck": "filter",
     "convert_report": "filter",
     "convert_tally": "filter",
     "convert_values": "filter",
