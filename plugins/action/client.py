@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action import KmsAction, target
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.action import (
+    KmsAction,
+    activation_id,
+    target,
+)
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import (
     Arguments,
+    InvalidArguments,
     given,
     host_and_port,
     product_key,
 )
+from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import Application
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.conversion import published_as
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.engine import Outcome, Planner
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import (
@@ -28,6 +34,18 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.report imp
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings import CLIENT_SETTINGS
 
 
+def host_keys(args: dict[str, t.Any]) -> frozenset[str]:
+    """The activation IDs of the host keys that go. Raises InvalidArguments where they cannot be meant."""
+    found = frozenset(activation_id(text) for text in args["activation_ids"])
+    is_fit = args["application"] == Application.OFFICE.value and args["convert_host"] and not args["activation_id"]
+    if found and not is_fit:
+        raise InvalidArguments(
+            "activation_ids: they name host keys of Office that are removed, with application: office and convert_host:"
+            " true, in place of activation_id."
+        )
+    return found
+
+
 class ActionModule(KmsAction):
     arguments = Arguments("client", ranges=CLIENT_SETTINGS)
 
@@ -39,6 +57,7 @@ class ActionModule(KmsAction):
             activate=args["activate"],
             replace=frozenset(args["replace"]),
             convert_host=args["convert_host"],
+            host_keys=host_keys(args),
             activate_against=host_and_port("activate_against", args["activate_against"]),
             clear_publish_list=args["clear_publish_list"],
             expected_fqdn=args["expected_fqdn"],

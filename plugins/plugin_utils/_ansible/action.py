@@ -98,4 +98,9 @@ class KmsAction(ActionBase):
 
 def target(args: dict[str, t.Any]) -> Target:
     """The product that the options name."""
-    return Target(Application(args["application"]), (args.get("activation_id") or "").strip().strip("{}").lower())
+    return Target(Application(args["application"]), activation_id(args.get("activation_id") or ""))
+
+
+def activation_id(text: str) -> str:
+    """An activation ID in the spelling of Windows' own."""
+    return text.strip().strip("{}").lower()

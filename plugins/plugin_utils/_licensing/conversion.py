@@ -44,12 +44,13 @@ class Leaving:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, machine: Machine, product: Product | None, *, wanted: bool) -> Leaving:
-        """``product`` is the one whose host key is to go (or went)."""
+    def of(cls, machine: Machine, *products: Product | None, wanted: bool) -> Leaving:
+        """``products`` are those whose host keys are to go (or went)."""
         if not wanted:
             return cls(machine)
-        others = [item for item in machine.host_products if product is None or item.id != product.id]
-        is_host = product is not None and product.is_kms_host
+        leaving = [product for product in products if product is not None]
+        others = [item for item in machine.host_products if item.id not in {product.id for product in leaving}]
+        is_host = any(product.is_kms_host for product in leaving)
         if not others:
             return cls(machine, is_host, ends=True)
         listed = ", ".join(f"{item.name} (*****-{item.partial_product_key}, {item.id})" for item in others)

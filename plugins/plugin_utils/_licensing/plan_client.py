@@ -60,6 +60,8 @@ class DesiredClient:
     activate: bool = True
     replace: frozenset[str] = frozenset()
     convert_host: bool = False
+    #: The products of Office whose host keys go, all at once; with ``convert_host``, and in place of a target.
+    host_keys: frozenset[str] = frozenset()
     #: Name (or address) and port of the KMS host to activate against, once; it is not kept.
     activate_against: tuple[str, int] | None = None
     clear_publish_list: bool = False
@@ -82,6 +84,8 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     """
     _refuse_old(machine)
     _refuse_other_machine(machine, desired)
+    if desired.host_keys:
+        return _plan_removal(machine, desired)
     product = _current_product(machine, desired)
     _refuse_host(desired, product)
     key = _wanted_key(machine, desired, product)
@@ -118,8 +122,29 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     return Plan(
         steps=tuple(steps),
         warnings=(*_warnings(machine, desired, product), *leaving.warnings),
-        restarts=any(isinstance(step.operation, StopSoftwareProtection) for step in steps),
+        restarts=_restarts(steps),
     )
+
+
+def _plan_removal(machine: Machine, desired: DesiredClient) -> Plan:
+    """Host keys of Office removed, and the role left if no other is there; one that is gone already is passed over."""
+    products = [
+        item
+        for item in machine.host_products
+        if item.application is Application.OFFICE and item.id in desired.host_keys
+    ]
+    leaving = Leaving.of(machine, *products, wanted=True)
+    steps: list[Step] = leaving.before_key()
+    for product in products:
+        steps.append(uninstall_step(Target(Application.OFFICE, product.id), product, keeps_mark=leaving.ends))
+    steps += [*leaving.after_key(), *leaving.finish()]
+    if desired.clear_publish_list:
+        steps += clear_publish_list(machine, leaving)
+    return Plan(steps=tuple(steps), warnings=leaving.warnings, restarts=_restarts(steps))
+
+
+def _restarts(steps: t.Iterable[Step]) -> bool:
+    return any(isinstance(step.operation, StopSoftwareProtection) for step in steps)
 
 
 def _key_step(

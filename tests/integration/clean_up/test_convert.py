@@ -34,6 +34,7 @@ PLATFORM = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\SoftwareProtectio
 FIXED = "KeyManagementServiceName"
 SHOP, DESK, SICK, DEAD = (f"{name}.{CORP}" for name in ("shop", "desk", "web03", "web04"))
 HEALTHY = [SHOP, f"web01.{CORP}", f"web02.{CORP}"]
+OLDER_OFFICE_KEY = "XXXXX-XXXXX-NXXXX-XXXXX-HKF4X"
 BE_A_CLIENT, NO_OFFICE_KEY = "Turn the machine into a client", "Remove the KMS host keys of Office"
 
 
@@ -43,7 +44,11 @@ def changes(done: Run) -> dict[str, set[tuple[str, str, str]]]:
     for row in done.rows:
         if row["kind"] == "stats" or "Convert" in row["task"]:
             continue
-        if task_name(row["task"]) in (BE_A_CLIENT, "Clear the publish list, now that its records are gone"):
+        if task_name(row["task"]) in (
+            BE_A_CLIENT,
+            NO_OFFICE_KEY,
+            "Clear the publish list, now that its records are gone",
+        ):
             for item in row["result"].get("changes") or ():
                 change = (item["setting"], str(item["before"]), str(item["after"]))
                 found.setdefault(row["host"], set()).add(change)
@@ -73,7 +78,16 @@ def lab() -> t.Iterator[LabProcess]:
     described["machines"]["kms1"].update(office)
     # One rogue is fixed to another.
     described["machines"]["shop"]["registry"] = {PLATFORM: {FIXED: ["sz", SICK]}}
-    described["machines"]["desk"] = {"windows": "windows10/Enterprise", "domain": CORP, "activated": True, **office}
+    described["keys"].append({"key": OLDER_OFFICE_KEY, "kind": "csvlk", "product": "office-2019"})
+    described["machines"]["desk"] = {
+        "windows": "windows10/Enterprise",
+        "domain": CORP,
+        "activated": True,
+        "office_pack": ["office-2019", "office-2021"],
+        "keys": [{"key": key, "activated": True} for key in (OFFICE_KEY, OLDER_OFFICE_KEY)],
+        "publish": [f"{CORP}, 0, 0", f"{BRANCH}, 0, 0"],
+        "kms_rule": True,
+    }
     with LabProcess(described) as running:
         yield running
 
@@ -119,7 +133,13 @@ def test_check_mode_shows_every_change_and_sends_none(story: Story) -> None:
     story.checked.assert_ok()
     assert (story.checked_writes, story.checked_dns) == ([], story.before)
     predicted, done = changes(story.checked), changes(story.first)
-    assert {name: predicted[name] for name in HEALTHY} == {name: done[name] for name in HEALTHY}
+    assert {name: predicted[name] for name in (*HEALTHY, DESK)} == {name: done[name] for name in (*HEALTHY, DESK)}
+    assert {setting for setting, _before, _after in done[DESK]} == {
+        "dns_publishing",
+        "product_key",
+        "firewall",
+        "publish_list",
+    }
 
 
 def test_sick_machines_end_nothing_and_are_told_with_their_reasons(story: Story) -> None:
@@ -158,7 +178,7 @@ def test_progress_is_told_after_each_batch(story: Story) -> None:
 
 
 def test_a_host_key_of_office_goes_and_windows_is_left_alone(story: Story) -> None:
-    assert story.first_calls[DESK] == ["UninstallProductKey"]
+    assert story.first_calls[DESK] == ["UninstallProductKey"] * 2
 
 
 def test_the_next_run_goes_on_from_where_the_machines_are(story: Story) -> None:

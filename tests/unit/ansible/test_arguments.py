@@ -10,6 +10,7 @@ import typing as t
 import pytest
 import yaml
 
+from ansible_collections.fleetops.kms.plugins.action.client import host_keys
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.arguments import (
     SECRETS,
     Arguments,
@@ -146,3 +147,22 @@ def test_a_name_that_can_be_none_is_refused(arguments: dict[str, str]) -> None:
 @pytest.mark.parametrize("name", ["", "kms1", "KMS1.example.com.", "192.0.2.1", "2001:db8::1", "[2001:db8::1]"])
 def test_a_name_or_an_address_is_accepted(name: str) -> None:
     assert given({"server": name}, CLIENT_SETTINGS) == {"server": name}
+
+
+OFFICE_KEYS = {
+    "application": "office",
+    "convert_host": True,
+    "activation_id": None,
+    "activation_ids": ["{0F0F} ", "1f1f"],
+}
+
+
+def test_activation_ids_are_host_keys_of_office_that_go() -> None:
+    assert host_keys(OFFICE_KEYS) == {"0f0f", "1f1f"}
+    assert host_keys({**OFFICE_KEYS, "activation_ids": [], "convert_host": False}) == frozenset()
+
+
+@pytest.mark.parametrize("wrong", [{"application": "windows"}, {"convert_host": False}, {"activation_id": "0f0f"}])
+def test_activation_ids_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(InvalidArguments, match="activation_ids"):
+        host_keys({**OFFICE_KEYS, **wrong})

@@ -259,6 +259,56 @@ def test_an_office_host_key_goes_by_its_own_activation_id_and_windows_stays() ->
     assert [item.setting for item in plan.changes] == ["dns_publishing", "product_key", "firewall"]
 
 
+SECOND = product("Volume:CSVLK", "NIIII", product_id="office-older", application_id=OFFICE_HOST_ID)
+
+
+def without(*keys: str, **more: t.Any) -> DesiredClient:
+    office = Target(Application.OFFICE)
+    return DesiredClient(target=office, convert_host=True, host_keys=frozenset(keys), activate=False, **more)
+
+
+def test_several_host_keys_of_office_go_at_once_and_the_role_with_the_last() -> None:
+    now = machine(CLIENT, OFFICE_HOST, SECOND, rules=(OPEN,), publish=["corp.example.com, 0, 0"], registry={})
+    plan = plan_client(now, without("office-host", "office-older", clear_publish_list=True))
+    assert work(plan) == [
+        "stop",
+        "write DisableDnsPublishing",
+        "write KeyManagementServiceVersion",
+        "uninstall",
+        "uninstall",
+        "stop",
+        "firewall",
+        "delete KeyManagementServiceVersion",
+        "delete DnsDomainPublishList",
+    ]
+    assert (plan.warnings, plan.restarts) == ((), True)
+    assert all(s.operation.keeps_mark for s in plan.steps if isinstance(s.operation, UninstallKey))
+
+    one = plan_client(now, without("office-older"))
+    assert work(one) == ["uninstall"]  # the other stays, and the role
+    assert "NHHHH" in one.warnings[0] and not one.restarts
+
+
+def test_a_host_key_of_office_that_is_gone_is_passed_over_and_the_rest_is_done() -> None:
+    died = machine(CLIENT, SECOND, rules=(OPEN,), registry={HOST_VERSION: "10.0"})
+    assert work(plan_client(died, without("office-host", "office-older")))[-4:] == [
+        "uninstall",
+        "stop",
+        "firewall",
+        "delete KeyManagementServiceVersion",
+    ]
+    gone = machine(CLIENT, registry={HOST_VERSION: "10.0"}, KeyManagementServiceDnsPublishing=False)
+    assert work(plan_client(gone, without("office-host"))) == ["stop", "delete KeyManagementServiceVersion"]
+
+
+def test_only_host_keys_of_office_are_removed_by_their_ids() -> None:
+    both = machine(HOST, OFFICE_HOST, registry={})
+    plan = plan_client(both, without("office-host", "windows-host", "client"))
+    assert [s.operation.target.activation_id for s in plan.steps if isinstance(s.operation, UninstallKey)] == [
+        "office-host"
+    ]
+
+
 def test_where_it_published_itself() -> None:
     listed = machine(HOST, publish=["branch.example.net, 0, 0", "not, a, number"])
     assert published_as(listed) == [
