@@ -59,21 +59,21 @@ def _fill(zone: Zone, count: int) -> None:
 
 async def _ask(server: DnsServer) -> dns.message.Message:
     query = dns.message.make_query(OWNER, "SRV")
-    answer, _tcp = await dns.asyncquery.udp_with_fallback(query, server.address, timeout=5, port=server.port)
+    answer, _tcp = await dns.asyncquery.udp_with_fallback(query, server.address, timeout=30, port=server.port)
     return answer
 
 
 async def _transfer(server: DnsServer, source: str = ONE, key: str | None = None) -> dns.zone.Zone:
     copy = dns.zone.Zone(ZONE)
     query, _serial = dns.xfr.make_query(copy, keyring=_keyring(key) if key else None)
-    await dns.asyncquery.inbound_xfr(server.address, copy, query, port=server.port, timeout=5, source=source)
+    await dns.asyncquery.inbound_xfr(server.address, copy, query, port=server.port, timeout=30, source=source)
     return copy
 
 
 async def _update(server: DnsServer, source: str, key: str | None = None, priority: int = 0) -> dns.rcode.Rcode:
     message = dns.update.UpdateMessage(ZONE, keyring=_keyring(key) if key else None)
     message.add(OWNER, 300, "SRV", f"{priority} 0 1688 kms1.{ZONE}.")
-    answer = await dns.asyncquery.udp(message, server.address, timeout=5, port=server.port, source=source)
+    answer = await dns.asyncquery.udp(message, server.address, timeout=30, port=server.port, source=source)
     return answer.rcode()
 
 
@@ -93,7 +93,7 @@ def test_an_answer_that_no_message_can_hold_is_truncated() -> None:
     async def work(server: DnsServer, zone: Zone) -> None:
         _fill(zone, 2100)
         query = dns.message.make_query(OWNER, "SRV")
-        answer = await dns.asyncquery.tcp(query, server.address, timeout=5, port=server.port)
+        answer = await dns.asyncquery.tcp(query, server.address, timeout=30, port=server.port)
         assert answer.flags & dns.flags.TC
         assert not answer.answer
 
@@ -140,7 +140,7 @@ def test_a_transfer_is_for_those_who_are_listed(allow: list[str], source: str, k
 def test_a_name_below_a_zone_is_no_zone_to_transfer() -> None:
     async def work(server: DnsServer, _zone: Zone) -> None:
         query = dns.message.make_query(f"below.{ZONE}", "AXFR")
-        answer = await dns.asyncquery.tcp(query, server.address, timeout=5, port=server.port)
+        answer = await dns.asyncquery.tcp(query, server.address, timeout=30, port=server.port)
         assert answer.rcode() == dns.rcode.NOTAUTH
 
     _serve(work, allow_transfer=True)
