@@ -23,12 +23,13 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import (
     domain_of_term,
     normalise_name,
 )
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.update import Edit, Outcome, Updater, Wish, plan
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.update import DENIED, Edit, Outcome, Updater, Wish, plan
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.zone import (
     ALIAS,
     MALFORMED,
     NO_REPLY,
     NOT_AUTHORITATIVE,
+    TRUNCATED,
     UNREACHABLE,
     UNVERIFIED,
     DnsFailure,
@@ -100,7 +101,18 @@ _ADVICE = {
     "BADTIME": "The clocks of controller and server differ by more than five minutes. Set them right.",
     "BADTRUNC": "It wants a longer signature. Check tsig_algorithm.",
     "CONFLICT": "Others keep changing the same name faster than this run can. Run again.",
-    "NOT_SHOWN": "The server accepted the update, but does not show the value as wished.",
+    "NOT_SHOWN": (
+        "The server accepted the update, but does not show the value as wished. It may come from a wildcard record (*)."
+    ),
+    DENIED: (
+        "The server shows values of this name, and denies them when an update depends on them. A wildcard record (*)"
+        " makes them up: change that record itself, the name has none of its own. Or the server takes updates in"
+        " another view, or for another zone, than it answers from (zone, tsig_name)."
+    ),
+    TRUNCATED: (
+        "The name has more values than a DNS message holds, some 1,300. Have them removed on a Windows DNS server"
+        " (via: windows_dns), or with the server's own tools."
+    ),
     UNREACHABLE: "Nothing answers there by TCP. Check server, its port and the firewalls between.",
     NO_REPLY: "There was no reply in time.",
     MALFORMED: "What it sent is no proper answer.",

@@ -191,17 +191,17 @@ class Resolver:
     async def answer(self, domain: str, reply: Reply) -> Answer:
         """Turn the last reply into the domain's answer, with the addresses of its targets if they are wanted."""
         addresses = await self._target_addresses(reply) if self._options.resolve and reply.rrset else {}
-        outcome, detail = reply.outcome, reply.detail
+        outcome = reply.outcome
         records: tuple[SrvRecord, ...] = ()
         if reply.rrset is not None:
-            records, odd = _records(domain, reply)
-            if odd:
-                outcome, detail = Outcome.MALFORMED, "; ".join(odd)
-            elif len(records) == 1 and records[0].target == NO_TARGET:
+            records = _records(domain, reply)
+            if len(records) == 1 and records[0].target == NO_TARGET:
                 outcome, records = Outcome.NOT_AVAILABLE, ()
         targets = {rdata.target for rdata in reply.rrset or ()}
         unresolved = {_text(name): reason for name, reason in self._unresolved.items() if name in targets}
-        return Answer(domain, outcome, records, reply.server, detail, addresses, self._options.service, unresolved)
+        return Answer(
+            domain, outcome, records, reply.server, reply.detail, addresses, self._options.service, unresolved
+        )
 
     async def _ask(self, servers: Sequence[Nameserver], name: Name, rdtype: RdataType) -> Reply:
         """Ask the servers in turn until one knows; if none does, return the failure that tells most."""
@@ -367,13 +367,10 @@ def _why_unresolved(reply: Reply, name: Name) -> str:
     return describe(reply.outcome, _text(name), server) + (f" ({reply.detail})" if reply.detail else "")
 
 
-def _records(domain: str, reply: Reply) -> tuple[tuple[SrvRecord, ...], list[str]]:
-    """Return the records of a reply in their order, and what is wrong with each target that is no DNS name."""
-    records: list[SrvRecord] = []
-    odd: list[str] = []
-    for rdata in reply.rrset or ():
-        try:
-            records.append(SrvRecord(domain, _text(rdata.target), rdata.port, rdata.priority, rdata.weight, reply.ttl))
-        except ValueError as error:
-            odd.append(str(error))
-    return tuple(sorted(records, key=lambda record: record.sort_key)), sorted(odd)
+def _records(domain: str, reply: Reply) -> tuple[SrvRecord, ...]:
+    """Return the records of a reply in their order."""
+    records = [
+        SrvRecord(domain, _text(rdata.target), rdata.port, rdata.priority, rdata.weight, reply.ttl)
+        for rdata in reply.rrset or ()
+    ]
+    return tuple(sorted(records, key=lambda record: record.sort_key))

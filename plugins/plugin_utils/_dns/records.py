@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,13 +18,17 @@ NO_TARGET = "."
 
 _UINT16_MAX = 65535
 _MAX_LABEL = 63
+
+#: One octet of a name in its text form: by its number, escaped, or as it is (RFC 1035 5.1).
+_OCTET = re.compile(r"\\\d{3}|\\.|.")
 _MAX_NAME = 253
 
 
 def normalise_name(name: str) -> str:
     """Return a DNS name in the one spelling used here: lower case, ASCII (IDNA 2003), without the final dot.
 
-    The root, which as an SRV target means "no such service", stays ".".
+    The root, which as an SRV target means "no such service", stays ".". DNS allows any byte in a name: one that is
+    escaped, as dnspython writes it, stays so.
     Raises ValueError for an empty name, an empty label, a blank, or a label or name that is too long (RFC 1035 2.3.4).
     """
     text = name.strip()
@@ -32,12 +37,24 @@ def normalise_name(name: str) -> str:
     # The ideographic full stops separate labels too (RFC 3490 3.1).
     for stop in "\u3002\uff0e\uff61":
         text = text.replace(stop, ".")
-    text = text[:-1] if text.endswith(".") else text
-    labels = [_normalise_label(label, name) for label in text.split(".")]
+    labels = [_normalise_label(label, name) for label in _labels(text)]
     result = ".".join(labels)
-    if len(result) > _MAX_NAME:
+    if len(result) > _MAX_NAME and len(_OCTET.findall(result)) > _MAX_NAME:
         raise ValueError(f"{name!r} is no DNS name: it is longer than {_MAX_NAME} characters")
     return result
+
+
+def _labels(text: str) -> list[str]:
+    """Return the labels of a name, the final dot left out. A dot that is escaped ends no label."""
+    labels = text.split(".")
+    if "\\" in text:
+        labels = [""]
+        for octet in _OCTET.findall(text):
+            if octet == ".":
+                labels.append("")
+            else:
+                labels[-1] += octet
+    return labels if labels[-1] or len(labels) == 1 else labels[:-1]
 
 
 def _normalise_label(label: str, name: str) -> str:
@@ -51,7 +68,7 @@ def _normalise_label(label: str, name: str) -> str:
             encoded = label.encode("idna").decode("ascii").lower()
         except UnicodeError as error:
             raise ValueError(f"{name!r} is no DNS name: {error}") from error
-    if len(encoded) > _MAX_LABEL:
+    if len(encoded) > _MAX_LABEL and len(_OCTET.findall(encoded)) > _MAX_LABEL:
         raise ValueError(f"{name!r} is no DNS name: a label is longer than {_MAX_LABEL} characters")
     return encoded
 

@@ -14,6 +14,7 @@ from .records import SrvRecord
 from .zone import DnsFailure, RecordSet, ZoneServer, owner_of, read
 
 try:
+    import dns.exception
     import dns.name
     import dns.rcode
     import dns.rdata
@@ -35,6 +36,12 @@ DEFAULT_TTL = 3600
 #: more writers at one name than this can bring it about.
 MAX_ATTEMPTS = 40
 _MAX_PAUSE = 0.25
+
+#: So often in a row a server may deny values that it shows unchanged: then nobody was faster, they are not there.
+_MAX_DENIALS = 3
+
+#: The server shows values of a name that it says it does not have.
+DENIED = "DENIED"
 
 #: Pauses (seconds) after which a server is asked whether an update of unknown outcome was done.
 _SETTLING = (0.0, 0.5, 1.5)
@@ -98,17 +105,18 @@ def _ttl(wish: Wish, records: Iterable[SrvRecord]) -> int:
     return min((record.ttl for record in records if record.ttl is not None), default=DEFAULT_TTL)
 
 
-def update_message(zone: Name, found: RecordSet, edit: Edit) -> UpdateMessage:
+def update_message(zone: Name, found: RecordSet, edit: Edit, *, conditional: bool = True) -> UpdateMessage:
     """Return the update that edits a record set, on condition that it still is as it was found.
 
     A value prerequisite names the whole set or fails (RFC 2136 2.4.2), so a change by anybody else in between makes the
-    server refuse this one. A TTL cannot be a prerequisite.
+    server refuse this one. A TTL cannot be a prerequisite. Without it nothing but its own values is deleted and added,
+    too; only two runs that rank one host at once may then both leave their value.
     """
     owner = owner_of(found.domain)
     message = dns.update.UpdateMessage(zone)
-    for record in found.records:
+    for record in found.records if conditional else ():
         message.present(owner, rdata_of(record))
-    if not found.records:
+    if conditional and not found.records:
         message.absent(owner, dns.rdatatype.SRV)
     for record in edit.remove:
         message.delete(owner, rdata_of(record))
@@ -153,6 +161,7 @@ class Updater:
         Whoever was faster is never overwritten: the set is read again, and the plan made anew. Raises DnsFailure only
         where reading fails before anything was sent.
         """
+        denials = 0
         for attempt in range(MAX_ATTEMPTS):
             edit = plan(found.records, self._wish)
             if edit is None:
@@ -163,18 +172,27 @@ class Updater:
                 if not (failure.is_proven and failure.code in _CONFLICTS):
                     return self._settle(found, edit, failure)
                 self._pause(random.uniform(0, min(_MAX_PAUSE, 0.02 * (attempt + 1))))
-                found = read(self._server, found.domain)
+                again = read(self._server, found.domain)
+                denials = denials + 1 if again.records == found.records else 0
+                if denials == _MAX_DENIALS:
+                    return Outcome(again, failure=DnsFailure(DENIED, failure.code, is_proven=True), after=again)
+                found = again
                 continue
             return self._verify(found, edit)
         return Outcome(found, failure=DnsFailure("CONFLICT", f"{MAX_ATTEMPTS} times"), after=found)
 
     def _send(self, found: RecordSet, edit: Edit) -> None:
-        message = update_message(self._zone, found, edit)
-        if self._server.key is not None:
-            message.use_tsig(self._server.key)
-        rcode = self._server.exchange(message).rcode()
+        try:
+            rcode = self._exchange(update_message(self._zone, found, edit))
+        except dns.exception.TooBig:  # a set that fills an answer has no room beside what is to be changed
+            rcode = self._exchange(update_message(self._zone, found, edit, conditional=False))
         if rcode != dns.rcode.NOERROR:
             raise DnsFailure(dns.rcode.to_text(rcode), is_proven=True)
+
+    def _exchange(self, message: UpdateMessage) -> dns.rcode.Rcode:
+        if self._server.key is not None:
+            message.use_tsig(self._server.key)
+        return self._server.exchange(message).rcode()
 
     def _verify(self, found: RecordSet, edit: Edit) -> Outcome:
         try:

@@ -37,6 +37,7 @@ NO_REPLY = "NO_REPLY"
 MALFORMED = "MALFORMED"
 UNVERIFIED = "UNVERIFIED"
 NOT_AUTHORITATIVE = "NOT_AUTHORITATIVE"
+TRUNCATED = "TRUNCATED"
 ALIAS = "ALIAS"
 
 
@@ -101,7 +102,7 @@ class ZoneServer:
             raise QuestionFailure(dns.rcode.to_text(rcode), f"asked for {text_of(name)}", is_proven=True)
         if answer.flags & dns.flags.TC:
             # A message ends at 64 kB, some 1,300 SRV values: what is missing must not be taken for gone.
-            raise DnsFailure("TRUNCATED", f"asked for {text_of(name)}", is_proven=True)
+            raise DnsFailure(TRUNCATED, f"asked for {text_of(name)}", is_proven=True)
         if not answer.flags & dns.flags.AA:
             raise DnsFailure(NOT_AUTHORITATIVE, f"asked for {text_of(name)}", is_proven=True)
         aliases = [rrset for rrset in answer.answer if rrset.rdtype == dns.rdatatype.CNAME]
@@ -218,15 +219,11 @@ def read(server: ZoneServer, domain: str) -> RecordSet:
 
 
 def _record(domain: str, rdata: dns.rdata.Rdata, ttl: int) -> SrvRecord:
-    target = text_of(rdata.target) if rdata.target != dns.name.root else "."  # type: ignore[attr-defined]
-    try:
-        return SrvRecord(
-            domain,
-            normalise_name(target),
-            rdata.port,  # type: ignore[attr-defined]
-            rdata.priority,  # type: ignore[attr-defined]
-            rdata.weight,  # type: ignore[attr-defined]
-            ttl,
-        )
-    except ValueError as error:
-        raise DnsFailure(MALFORMED, str(error), is_proven=True) from error
+    return SrvRecord(
+        domain,
+        text_of(rdata.target),  # type: ignore[attr-defined]
+        rdata.port,  # type: ignore[attr-defined]
+        rdata.priority,  # type: ignore[attr-defined]
+        rdata.weight,  # type: ignore[attr-defined]
+        ttl,
+    )

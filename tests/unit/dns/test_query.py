@@ -329,16 +329,20 @@ def test_alias_is_followed_inside_the_zone_and_beyond() -> None:
     assert [record.target for record in beyond.records] == ["kms1.corp.example.com"]
 
 
-def test_hostile_target_is_malformed_or_escaped_never_raw() -> None:
+def test_a_hostile_target_is_escaped_and_hides_no_other() -> None:
+    """DNS allows any byte in a name: one value of anybody must not make a domain unreadable."""
     zone = (
         "corp.example.com.",
-        "_vlmcs._tcp SRV 0 0 1688 a\\032b\\010c\n_vlmcs._tcp.long SRV 0 0 1688 " + "\\000" * 40 + "\n",
+        "_vlmcs._tcp SRV 0 0 1688 a\\032b\\010c\n_vlmcs._tcp.long SRV 0 0 1688 " + "\\000" * 40 + "\n"
+        "_vlmcs._tcp.dots SRV 0 0 1688 a\\..b\n_vlmcs._tcp.dots SRV 10 0 1688 kms1\n",
     )
     with running(zones(zone)) as server:
         odd = ask("corp.example.com", server.entry)
         long = ask("long.corp.example.com", server.entry)
+        dots = ask("dots.corp.example.com", server.entry)
     assert odd.records[0].target == "a\\032b\\010c.corp.example.com"
-    assert long.outcome is Outcome.MALFORMED
+    assert long.records[0].target == "\\000" * 40 + ".corp.example.com"
+    assert [record.target for record in dots.records] == ["a\\..b.corp.example.com", "kms1.corp.example.com"]
 
 
 def test_all_nameservers_answer_for_themselves() -> None:

@@ -39,6 +39,8 @@ record_values = st.builds(
         ("Bücher.example", "xn--bcher-kva.example"),
         ("_VLMCS._TCP.corp", "_vlmcs._tcp.corp"),
         ("münchen。example", "xn--mnchen-3ya.example"),
+        ("A\\..\\032b.", "a\\..\\032b"),
+        ("\\200" * 63 + ".corp", "\\200" * 63 + ".corp"),
     ],
 )
 def test_normal_names(name: str, normal: str) -> None:
@@ -46,7 +48,9 @@ def test_normal_names(name: str, normal: str) -> None:
     assert normalise_name(normal) == normal
 
 
-@pytest.mark.parametrize("name", ["", "  ", "..", "a..b", ".a", "a b", "a\tb", "x" * 64, ".".join(["x" * 63] * 5)])
+@pytest.mark.parametrize(
+    "name", ["", "  ", "..", "a..b", ".a", "a b", "a\tb", "x" * 64, "\\200" * 64, ".".join(["x" * 63] * 5)]
+)
 def test_what_is_no_name(name: str) -> None:
     with pytest.raises(ValueError, match="no DNS name"):
         normalise_name(name)

@@ -10,14 +10,16 @@ import typing as t
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import dns.message
 import dns.name
+import dns.rcode
 import dns.tsig
 import pytest
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible import srv_record
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import parse_nameserver
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.update import Outcome, Updater, Wish
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.update import DENIED, Outcome, Updater, Wish
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.zone import (
     DnsFailure,
     QuestionFailure,
@@ -179,6 +181,41 @@ def test_being_overtaken_for_ever_ends(open_server: Server) -> None:
     outcome = fulfil(open_server, wish("kms1"))
     assert outcome.failure is not None and outcome.failure.code == "CONFLICT"
     assert "10 100 1688 kms1" not in values(open_server)
+
+
+def test_values_that_nobody_has_end_at_once() -> None:
+    """A wildcard makes them up for questions, and an update that depends on them is denied."""
+    with served(Wildcard()) as server:
+        server.put(f"0 0 1688 web07.{DOMAIN}.")
+        pauses: list[float] = []
+        outcome = fulfil(server, wish("web07", present=False), pauses=pauses)
+        result = module(server, wish("kms1"))
+    assert outcome.failure is not None and outcome.failure.code == DENIED and len(pauses) < 5
+    assert "wildcard" in result["msg"] and "Nothing was changed." in result["msg"] and result["changed"] is False
+
+
+class Wildcard(Server):
+    """Has no value of the name itself: an update that depends on one is denied (RFC 2136 3.2.3)."""
+
+    def answers(self, wire: bytes, source: str, tcp: bool = False) -> list[bytes]:
+        if not _is_update(wire):
+            return super().answers(wire, source, tcp)
+        denial = dns.message.make_response(dns.message.from_wire(wire))
+        denial.set_rcode(dns.rcode.NXRRSET)
+        return [denial.to_wire()]
+
+
+def test_a_set_that_fills_a_message_is_changed_nevertheless(open_server: Server) -> None:
+    """A host of 1,233 has another rank, and one goes: named as prerequisites they leave no room for that."""
+    zone = open_server.zones[dns.name.from_text(DOMAIN)]
+    for number in range(1233):
+        zone.add(OWNER, "SRV", f"0 0 1688 workstation-{number:04}.{DOMAIN}.", 600)
+    for wanted in (wish("workstation-0007"), wish("workstation-0008", present=False)):
+        outcome = fulfil(open_server, wanted)
+        assert outcome.is_verified, outcome.failure
+    found = values(open_server)
+    assert len(found) == 1232
+    assert "10 100 1688 workstation-0007" in found and "0 0 1688 workstation-0007" not in found
 
 
 def test_the_second_host_of_a_secure_zone_is_refused_also_when_the_record_is_gone() -> None:
