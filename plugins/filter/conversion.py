@@ -121,7 +121,8 @@ def convert_plan(
     lines = [*planned["notes"], f"{total} machines to turn into clients or to tidy up{_in_batches(sizes['hosts'])}."]
     if planned["office"]:
         lines.append(
-            f"{len(planned['office'])} of them only lose a host key of Office, last{_in_batches(sizes['office'])}."
+            f"{len(planned['office'])} of them keep their Windows as it is and lose host keys of Office alone,"
+            f" last{_in_batches(sizes['office'])}."
         )
     lines += batches.by_reason((item["machine"] or item["fqdn"], item["reason"]) for item in planned["left_out"])
     added = [item["inventory_line"] for item in planned["left_out"] if item["inventory_line"]]

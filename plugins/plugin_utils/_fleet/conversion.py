@@ -80,11 +80,11 @@ def plan(
 ) -> dict[str, t.Any]:
     """Return what a run is to do, as plain data; ``machines`` are the inventory names that it may touch.
 
-    ``orders`` says it for each machine, ``hosts`` are those of Windows (and those that only have to be tidied up),
-    ``office`` those with host keys of Office alone. ``left_out`` are rogues that a run can do nothing about, with the
-    reason, and whether something is left to do by a person (``is_open``); ``outside`` machines that another run has to
-    do. ``approved`` are hosts that are approved here, and ``declared`` the inventory names of the declared hosts,
-    whatever an earlier report says: none of them is touched.
+    ``orders`` says it for each machine, ``hosts`` are those of Windows (and clients that only have to be tidied up),
+    ``office`` those that have, or had, host keys of Office alone: their Windows is left as it is. ``left_out`` are
+    rogues that a run can do nothing about, with the reason, and whether something is left to do by a person
+    (``is_open``); ``outside`` machines that another run has to do. ``approved`` are hosts that are approved here, and
+    ``declared`` the inventory names of the declared hosts, whatever an earlier report says: none of them is touched.
     Machines that are to be converted have their turn before those that stay hosts of Office, and these before those
     that only have to be tidied up: the first one is to prove that conversion works.
     """
@@ -107,7 +107,7 @@ def plan(
             outside.append(name)
     here = [entry for entry in entries if entry["machine"] in machines and entry["machine"] not in declared]
     orders = dict(sorted(orders.items(), key=lambda item: _turn(item[1])))
-    office = [name for name, order in orders.items() if order["treatment"] == Treatment.REMOVE_OFFICE_KEY.value]
+    office = [name for name, order in orders.items() if order["leaves_windows"]]
     return {
         "hosts": [name for name in orders if name not in set(office)],
         "office": office,
@@ -216,6 +216,8 @@ def _order(entry: Entry, servers: c.Mapping[str, str], *, is_earlier: bool) -> d
     office = [key["activation_id"] for key in entry["keys"] if key["application"] == "office"]
     served_by = entry["served_by"] or ()
     is_only_office = treatment == Treatment.REMOVE_OFFICE_KEY.value
+    #: A Windows that is no KMS client was none before: what it has of a host, it was one of Office alone.
+    was_only_office = treatment == Treatment.REMOVE_RECORDS.value and is_touched and entry["role"] != "kms_client"
     return {
         "fqdn": entry["fqdn"],
         "treatment": treatment,
@@ -223,6 +225,7 @@ def _order(entry: Entry, servers: c.Mapping[str, str], *, is_earlier: bool) -> d
         #: Nobody would notice that it has become another than an earlier report says, unless it is looked at.
         "is_looked_at": is_earlier and not is_touched,
         "keeps_key": treatment == Treatment.REMOVE_RECORDS.value,
+        "leaves_windows": is_only_office or was_only_office,
         "against": next((place for name, place in servers.items() if name in served_by), ""),
         #: It is fixed to a host that is not approved, another rogue perhaps, which as a client it would ask.
         "is_misled": bool(entry.get("fixed_to")) and is_touched,

@@ -143,14 +143,13 @@ def _treat_office(office: c.Sequence[c.Mapping[str, t.Any]], hosts: c.Iterable[R
 
 
 def is_unfinished(reading: Reading) -> bool:
-    """Whether a run that was to turn a KMS host into this client has died before its last step.
+    """Whether a run that was to end the host role of this machine has died before its last step.
 
     KeyManagementServiceVersion is deleted when all is done on the machine, and the publish list when the records that
-    it tells of are gone from DNS.
+    it tells of are gone from DNS. The kind of its licence tells nothing: a host of Office keeps its Windows.
     """
     kms = reading.kms
-    left = kms.get("publish_list") or kms.get("host_version")
-    return kms.get("role") == "kms_client" and bool(left) and not host_keys(reading)
+    return bool(kms.get("publish_list") or kms.get("host_version")) and not host_keys(reading)
 
 
 def _no_host(reading: Reading) -> str:

@@ -84,7 +84,7 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     """
     _refuse_old(machine)
     _refuse_other_machine(machine, desired)
-    if desired.host_keys:
+    if desired.host_keys or _only_tidies(machine, desired):
         return _plan_removal(machine, desired)
     product = _current_product(machine, desired)
     _refuse_host(desired, product)
@@ -126,6 +126,20 @@ def plan_client(machine: Machine, desired: DesiredClient) -> Plan:
     )
 
 
+def _only_tidies(machine: Machine, desired: DesiredClient) -> bool:
+    """Whether nothing is wished of a licence: what a KMS host leaves behind goes, whatever key the machine has.
+
+    A host of Office alone may have any Windows, one with a MAK or from its maker too, which is to stay as it is.
+    """
+    is_wished = desired.product_key == KEEP and not desired.activate and not desired.settings
+    if not is_wished or desired.target.activation_id or not (desired.convert_host or desired.clear_publish_list):
+        return False
+    if desired.target.application is Application.OFFICE:
+        return all(product.application is not Application.OFFICE for product in machine.host_products)
+    product = desired.target.find(machine)
+    return product is None or product.channel not in (Channel.KMS_CLIENT, Channel.KMS_HOST)
+
+
 def _plan_removal(machine: Machine, desired: DesiredClient) -> Plan:
     """Host keys of Office removed, and the role left if no other is there; one that is gone already is passed over."""
     products = [
@@ -133,7 +147,7 @@ def _plan_removal(machine: Machine, desired: DesiredClient) -> Plan:
         for item in machine.host_products
         if item.application is Application.OFFICE and item.id in desired.host_keys
     ]
-    leaving = Leaving.of(machine, *products, wanted=True)
+    leaving = Leaving.of(machine, *products, wanted=desired.convert_host)
     steps: list[Step] = leaving.before_key()
     for product in products:
         steps.append(uninstall_step(Target(Application.OFFICE, product.id), product, keeps_mark=leaving.ends))

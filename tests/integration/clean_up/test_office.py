@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from integration.clean_up.rogue_fleet import (
+    BRANCH,
     CONVERT,
     CORP,
     HEALED,
@@ -40,6 +41,54 @@ def office_fleet() -> Data:
     }
     described["machines"]["both"] = {**rogue, **office, "publish": [], "powered": False}
     return described
+
+
+def state(lab: LabProcess, machine: str) -> str:
+    return str(lab.call("state", machine=machine))
+
+
+def test_a_windows_that_is_no_kms_client_is_left_as_it_is_and_nothing_of_the_host_stays(ansible: Ansible) -> None:
+    """Also where the machine died when its key was gone: the rest is found by what it keeps."""
+    described = office_fleet()
+    for name in ("both", "desk"):
+        del described["machines"][name]
+    described["machines"]["kms1"]["keys"] = [{"key": OFFICE_KEY, "activated": True}]
+    described["machines"] |= {
+        name: {
+            "windows": "windows10/Professional",
+            "domain": CORP,
+            "licence": licence,
+            "office_pack": ["office-2021"],
+            "keys": [{"key": OFFICE_KEY, "activated": True}],
+            "publish": [f"{CORP}, 0, 0", f"{BRANCH}, 0, 0"],
+            "kms_rule": True,
+        }
+        for name, licence in (("laptop", "oem"), ("kiosk", "mak"))
+    }
+    names = [f"{name}.{CORP}" for name in ("laptop", "kiosk")]
+    with LabProcess(described) as lab:
+        lab.call("set_state", machine=names[0], die_on_method="UninstallProductKey")
+        first = run(ansible, lab, CONVERT, "-e", "kms_convert_batches=[2]")
+        assert {name: row["state"] for name, row in rows(first).items()} == {
+            names[0]: "unreachable",
+            names[1]: "converted",
+        }
+        lab.start_machine(names[0])
+        lab.call("settle")
+        assert "KeyManagementServiceVersion" in state(lab, names[0])
+
+        done = run(ansible, lab, CONVERT).assert_ok()
+        assert {name: row["state"] for name, row in rows(done).items()} == {names[0]: "converted"}
+        assert records(lab) == HEALED
+        assert key_calls(lab) == {name: ["UninstallProductKey"] for name in names}
+        for name in names:
+            assert "KeyManagementServiceVersion" not in state(lab, name)
+            assert "DnsDomainPublishList" not in state(lab, name)
+            assert not any(rule["enabled"] == 1 for rule in lab.call("state", machine=name)["firewall"])
+
+        lab.reset_stats()
+        assert rows(run(ansible, lab, CONVERT).assert_ok()) == {}
+        assert writes(lab) == []
 
 
 def test_office_goes_in_batches_once_an_approved_host_serves_it(ansible: Ansible) -> None:

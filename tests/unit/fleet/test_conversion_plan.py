@@ -142,6 +142,16 @@ def test_how_each_is_treated() -> None:
     }
 
 
+def test_what_is_left_of_a_host_of_office_goes_whatever_its_windows_is() -> None:
+    died = machine("mak", f"mak.{CORP}", role="mak", host_version="10.0")
+    listed = machine("oem", f"oem.{CORP}", role="oem", publish_list=[f"{CORP}, 0, 0"])
+    made = plan(survey(fleet(SERVER, died, listed, HALF, records=RECORDS)), ["mak", "oem", "half"])
+    assert (set(made["office"]), made["hosts"]) == ({"mak", "oem"}, ["half"])
+    for name in ("mak", "oem"):
+        order = made["orders"][name]
+        assert (order["is_touched"], order["keeps_key"], order["activation_ids"]) == (True, True, [])
+
+
 def test_a_rogue_that_is_fixed_to_another_one_is_not_to_ask_that_one_as_a_client() -> None:
     misled = machine("misled", f"misled.{CORP}", key(), kms_server=WEB7)
     fixed = machine("fixed", f"fixed.{CORP}", key(), kms_server=KMS1)

@@ -228,7 +228,8 @@ def test_a_host_key_of_office_goes_when_an_approved_host_serves_office() -> None
     [
         ({"host_version": "10.0.20348.1"}, ["w"]),
         ({"publish_list": [f"{BRANCH}, 0, 0"]}, ["w"]),
-        ({"host_version": "10.0.20348.1", "role": "mak"}, []),
+        ({"host_version": "10.0.20348.1", "role": "mak"}, ["w"]),
+        ({"role": "mak"}, []),
         ({"listening_port": 1688}, []),
     ],
 )

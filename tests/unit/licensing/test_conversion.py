@@ -301,6 +301,28 @@ def test_a_host_key_of_office_that_is_gone_is_passed_over_and_the_rest_is_done()
     assert work(plan_client(gone, without("office-host"))) == ["stop", "delete KeyManagementServiceVersion"]
 
 
+TIDY = DesiredClient(product_key="keep", activate=False, clear_publish_list=True)
+LISTED = ["corp.example.com, 0, 0"]
+
+
+@pytest.mark.parametrize("channel", ["Volume:MAK", "OEM:DM", "Retail", None])
+def test_what_a_host_of_office_leaves_behind_goes_whatever_its_windows_is(channel: str | None) -> None:
+    products = [product(channel, product_id="other")] if channel else []
+    died = machine(*products, rules=(OPEN,), publish=LISTED, registry={HOST_VERSION: "10.0"})
+    assert work(plan_client(died, TIDY)) == ["delete DnsDomainPublishList"]
+    rest = dataclasses.replace(TIDY, target=Target(Application.OFFICE), convert_host=True, clear_publish_list=False)
+    assert work(plan_client(died, rest)) == ["stop", "firewall", "delete KeyManagementServiceVersion"]
+
+
+def test_a_licence_that_is_none_of_a_client_is_still_refused_where_more_is_wished() -> None:
+    mak = machine(product("Volume:MAK", product_id="mak"), publish=LISTED, registry={})
+    for more in ({"activate": True}, {"settings": {"host_caching": False}}, {"clear_publish_list": False}):
+        with pytest.raises(Refusal, match="of the kind mak"):
+            plan_client(mak, dataclasses.replace(TIDY, **more))
+    with pytest.raises(Refusal, match="clear_publish_list"):
+        plan_client(machine(product("Volume:MAK", product_id="mak"), OFFICE_HOST, publish=LISTED, registry={}), TIDY)
+
+
 def test_only_host_keys_of_office_are_removed_by_their_ids() -> None:
     both = machine(HOST, OFFICE_HOST, registry={})
     plan = plan_client(both, without("office-host", "windows-host", "client"))
