@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .records import normalise_name
 
 #: What a glob is made of, beside the characters of a name.
-_WILDCARDS = re.compile(r"[*?\[\]!]")
+_WILDCARDS = re.compile(r"\[[^\]]*\]|[*?\[\]!]")
 
 
 @dataclass(frozen=True)
