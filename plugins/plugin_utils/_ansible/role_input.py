@@ -49,6 +49,8 @@ RANGES = {
     "kms_convert_report_max_age": (1, 8_760),
     "kms_retire_retries": (0, 10_000),
     "kms_retire_delay": (0, 3_600),
+    "kms_dns_timeout": (0.1, 60),
+    "kms_dns_tcp_timeout": (0.1, 600),
 }
 
 #: Lists of names, and what refuses one of them: found out later, it would be after machines were changed.

@@ -239,6 +239,8 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
         "kms_dns_via=magic",
         "kms_approved_hosts=*",
         "kms_convert_report={strange}",
+        "kms_rogues_pattern=labb",
+        "kms_dns_timeout=soon",
     ],
 )
 def test_bad_input_is_refused_before_any_machine_is_touched(

@@ -120,6 +120,7 @@ def test_hosts_that_share_the_clients_are_told() -> None:
         ("kms_verify", {"kms_verify_event_codes": [4624]}, "4624"),
         ("kms_verify", {"kms_verify_nameservers": "192.0.2.1, two words"}, "two words"),
         ("kms_verify", {"kms_verify_fail": "perhaps"}, "kms_verify_fail"),
+        ("kms_verify", {"kms_dns_timeout": 0}, "0.1 to 60"),
     ],
 )
 def test_bad_input_is_told_with_its_variable_and_without_the_key(
@@ -198,7 +199,7 @@ def specification(role: str) -> dict[str, t.Any]:
     return t.cast(dict[str, t.Any], yaml.safe_load(text)["argument_specs"])
 
 
-@pytest.mark.parametrize("role", ["kms_host", "kms_client", "kms_verify"])
+@pytest.mark.parametrize("role", sorted(path.name for path in ROLES.iterdir()))
 def test_defaults_are_those_of_the_specification(role: str) -> None:
     defaults = yaml.safe_load((ROLES / role / "defaults" / "main.yml").read_text(encoding="utf-8"))
     options = {name: option for entry in specification(role).values() for name, option in entry["options"].items()}
@@ -220,3 +221,12 @@ def test_ranks_and_variables_are_those_of_the_specification() -> None:
 def test_keys_are_secret_in_the_specifications() -> None:
     for role in ("kms_host", "kms_client"):
         assert specification(role)["main"]["options"][f"{role}_product_key"]["no_log"] is True
+    secrets = [
+        option
+        for path in ROLES.iterdir()
+        for entry in specification(path.name).values()
+        for name, option in entry["options"].items()
+        if name == "kms_dns_tsig_secret"
+    ]
+    assert secrets
+    assert all(option["no_log"] is True for option in secrets)
