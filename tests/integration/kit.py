@@ -8,15 +8,20 @@ default to the environment that the tests run in and to the checkout.
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
+import functools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 import typing as t
 
 import yaml
+from integration.warm import WarmStart
 
 from lab.client import LabClient
 
@@ -25,6 +30,9 @@ ROOT = _HERE.parents[1]
 
 #: Seconds after which a run is called stuck.
 _STUCK = 300
+
+#: What has Ansible report to the tests.
+_CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "callback"), "ANSIBLE_CALLBACKS_ENABLED": "results_file"}
 
 Data = dict[str, t.Any]
 
@@ -98,8 +106,16 @@ def task_name(name: str) -> str:
     return name.rpartition(" : ")[2]
 
 
+@functools.cache
+def _warm_start() -> WarmStart:
+    """What the runs without settings of their own are forked from: one for all of this process."""
+    home = pathlib.Path(tempfile.mkdtemp(prefix="ansible-home-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    return WarmStart(program("python"), environment(home, **_CALLBACK))
+
+
 class Ansible:
-    """Runs playbooks in a folder of their own."""
+    """Runs playbooks in a folder of their own, which is their home, too."""
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
@@ -113,26 +129,32 @@ class Ansible:
         results = self.folder / f"results-{self._count}.jsonl"
         name = content if isinstance(content, str) else str(self._written(f"playbook-{self._count}.yml", content))
         hosts = inventory if isinstance(inventory, (str, pathlib.Path)) else self._written("inventory.yml", inventory)
-        more = {
-            "ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "callback"),
-            "ANSIBLE_CALLBACKS_ENABLED": "results_file",
-            "RESULTS_FILE": str(results),
-            **(env or {}),
-        }
-        done = subprocess.run(
-            [program("ansible-playbook"), "-i", str(hosts), name, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            cwd=self.folder,
-            env=environment(self.folder, **more),
-            timeout=_STUCK,
-            check=False,
-        )
+        command = [program("ansible-playbook"), "-i", str(hosts), name, *arguments]
+        returncode, output = self._run(command, {**_CALLBACK, "RESULTS_FILE": str(results)}, env)
         lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
-        output = done.stdout.decode(errors="replace")
         assert lines, output
-        return Run(done.returncode, output, [json.loads(line) for line in lines])
+        return Run(returncode, output, [json.loads(line) for line in lines])
+
+    def _run(
+        self, command: list[str], reporting: t.Mapping[str, str], env: t.Mapping[str, str] | None
+    ) -> tuple[int, str]:
+        """Exit code and output of a command."""
+        printed = self.folder / f"output-{self._count}.txt"
+        if env is None:
+            code = _warm_start().run(command, self.folder, {**reporting, "HOME": str(self.folder)}, printed, _STUCK)
+        else:
+            with printed.open("wb") as file:
+                code = subprocess.run(
+                    command,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    cwd=self.folder,
+                    env=environment(self.folder, **reporting, **env),
+                    timeout=_STUCK,
+                    check=False,
+                ).returncode
+        return code, printed.read_text(encoding="utf-8", errors="replace")
 
     def _written(self, name: str, content: t.Any) -> pathlib.Path:
         path = self.folder / name
