@@ -15,7 +15,10 @@ SICK = f"web01.{CORP}"
 def test_a_domain_with_a_sick_rogue_stays_steered_and_is_said_to_be(ansible: Ansible) -> None:
     with LabProcess(fleet(rogues=3)) as lab:
         before = records(lab)
-        run(ansible, lab, CLEAN_UP, "--check", "--diff").assert_ok()
+        checked = run(ansible, lab, CLEAN_UP, "--check", "--diff").assert_ok()
+        steers, *_converts, unsteers = map(str, shown(checked, "Show the plan"))
+        assert f"{CORP}: steered to {KMS1}, past " in steers
+        assert "it unsteers once no reason is left" in unsteers
         assert (writes(lab), records(lab)) == ([], before)
 
         lab.stop_machine(SICK)
