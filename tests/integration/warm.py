@@ -79,7 +79,7 @@ class WarmStart:
             "environment": dict(environment),
             "output": str(output),
         }
-        assert self._process.stdin is not None
+        assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")
         pid = self._answer()
         try:
