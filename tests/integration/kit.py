@@ -34,6 +34,9 @@ _STUCK = 300
 #: What has Ansible report to the tests.
 _CALLBACK = {"ANSIBLE_CALLBACK_PLUGINS": str(_HERE / "callback"), "ANSIBLE_CALLBACKS_ENABLED": "results_file"}
 
+#: Settings that are not read when Ansible is imported, but when the plugin is made that they are for.
+_OF_PLUGINS = frozenset({"ANSIBLE_CALLBACK_RESULT_FORMAT"})
+
 Data = dict[str, t.Any]
 
 
@@ -108,7 +111,7 @@ def task_name(name: str) -> str:
 
 @functools.cache
 def _warm_start() -> WarmStart:
-    """What the runs without settings of their own are forked from: one for all of this process."""
+    """What the runs are forked from that change no setting: one for all of this process."""
     home = pathlib.Path(tempfile.mkdtemp(prefix="ansible-home-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     return WarmStart(program("python"), environment(home, **_CALLBACK))
@@ -130,18 +133,16 @@ class Ansible:
         name = content if isinstance(content, str) else str(self._written(f"playbook-{self._count}.yml", content))
         hosts = inventory if isinstance(inventory, (str, pathlib.Path)) else self._written("inventory.yml", inventory)
         command = [program("ansible-playbook"), "-i", str(hosts), name, *arguments]
-        returncode, output = self._run(command, {**_CALLBACK, "RESULTS_FILE": str(results)}, env)
+        returncode, output = self._run(command, {"RESULTS_FILE": str(results), **(env or {})})
         lines = results.read_text(encoding="utf-8").splitlines() if results.exists() else []
         assert lines, output
         return Run(returncode, output, [json.loads(line) for line in lines])
 
-    def _run(
-        self, command: list[str], reporting: t.Mapping[str, str], env: t.Mapping[str, str] | None
-    ) -> tuple[int, str]:
-        """Exit code and output of a command."""
+    def _run(self, command: list[str], more: t.Mapping[str, str]) -> tuple[int, str]:
+        """Exit code and output of a command, with ``more`` in its environment."""
         printed = self.folder / f"output-{self._count}.txt"
-        if env is None:
-            code = _warm_start().run(command, self.folder, {**reporting, "HOME": str(self.folder)}, printed, _STUCK)
+        if not any(name.startswith("ANSIBLE_") for name in more.keys() - _OF_PLUGINS):
+            code = _warm_start().run(command, self.folder, {"HOME": str(self.folder), **more}, printed, _STUCK)
         else:
             with printed.open("wb") as file:
                 code = subprocess.run(
@@ -150,7 +151,7 @@ class Ansible:
                     stderr=subprocess.STDOUT,
                     stdin=subprocess.DEVNULL,
                     cwd=self.folder,
-                    env=environment(self.folder, **reporting, **env),
+                    env=environment(self.folder, **_CALLBACK, **more),
                     timeout=_STUCK,
                     check=False,
                 ).returncode

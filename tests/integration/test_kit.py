@@ -21,7 +21,7 @@ PLAYS = [
         task(
             "see", "ansible.builtin.debug", {"msg": "{{ [inventory_hostname, playbook_dir, lookup('env', 'HOME')] }}"}
         ),
-        task("read", "ansible.builtin.command", {"cmd": "cat"}, changed_when=False),
+        task("read", "ansible.builtin.command", {"cmd": "cat"}, changed_when=False, run_once=True),
         task("compare", "ansible.builtin.debug", {"msg": "{{ [] is fleetops.kms.published([]) }}"}),
         task("filter", "ansible.builtin.debug", {"msg": "{{ {'b': 1, 'a': 2} | dict2items | sort(attribute='key') }}"}),
         task("stop", "ansible.builtin.fail", {"msg": "on purpose"}, when="inventory_hostname == 'two'"),
@@ -43,13 +43,17 @@ def lines(run: Run) -> list[str]:
 
 
 def test_a_fork_does_what_the_program_does(ansible: Ansible) -> None:
-    program = ansible.playbook(PLAYS, LOCAL, env={})
-    forks = [ansible.playbook(PLAYS, LOCAL) for _ in range(2)]
-    assert program.returncode == 2 and len(program.rows) == 10, program.output
-    for fork in forks:
+    """One that is given options of plugins has them, the next one has not."""
+    program = ansible.playbook(PLAYS, LOCAL, env={"ANSIBLE_NOCOWS": "1"})
+    first, in_yaml, second = (
+        ansible.playbook(PLAYS, LOCAL, env=env) for env in (None, {"ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml"}, None)
+    )
+    assert program.returncode == 2 and len(program.rows) == 9, program.output
+    for fork in (first, second):
         assert fork.returncode == program.returncode
         assert seen(fork) == seen(program)
         assert lines(fork) == lines(program)
+    assert "msg: on purpose" in in_yaml.output and "msg: on purpose" not in program.output
 
 
 def test_a_run_that_is_stuck_is_killed_and_the_next_one_runs(tmp_path: pathlib.Path, ansible: Ansible) -> None:
