@@ -41,17 +41,20 @@ CLEARED = "_kms_convert_cleared"
 
 
 @fleet_filter
-def convert_problems(report: Any, steps: Any, now: str = "", max_age_hours: float = 24) -> list[str]:
+def convert_problems(
+    report: Any, steps: Any, now: str = "", max_age_hours: float = 24, is_given: bool | None = None
+) -> list[str]:
     """Return what is wrong with the size of batches, and with a report that was made earlier (if any).
 
-    ``now`` is the time in UTC, as such a report tells it: one that is older than so many hours is refused.
+    ``now`` is the time in UTC, as such a report tells it: one that is older than so many hours is refused. With
+    ``is_given`` one that is empty is refused, too.
     """
     problems = []
     try:
         batches.batch_sizes(1, _steps(steps))
     except ValueError as error:
         problems.append(f"kms_convert_batches: {error}")
-    if report:
+    if report if is_given is None else is_given:
         try:
             too_old = recheck.why_not_of_now(report_of(report), now, float(max_age_hours))
         except ValueError as error:

@@ -146,6 +146,8 @@ def _problems(
     if role == "kms_host" and not problems:
         problems += _undeclarable(name, provided)
     problems += [text for option, check in NAMES.items() for text in _refused(option, check, provided.get(option))]
+    paths = [option for option, argument in spec.items() if argument.get("type") == "path"]
+    problems += [text for option in paths if (text := _unwritable(option, provided.get(option)))]
     return list(dict.fromkeys(problems + _key_problems(provided)))
 
 
@@ -219,10 +221,23 @@ def _out_of_range(option: str, value: t.Any) -> str:
     return f"{option}: {value} is out of range, it accepts {lowest} to {highest}"
 
 
+def _unwritable(option: str, value: t.Any) -> str:
+    """Why a file on the controller cannot be written, which would else be found out when all is done."""
+    if not value or not isinstance(value, str):
+        return ""
+    path = os.path.abspath(os.path.expanduser(value))
+    folder = os.path.dirname(path)
+    if os.path.isdir(path):
+        return f"{option}: {value} is a folder; name a file"
+    if not os.path.isdir(folder):
+        return f"{option}: there is no folder {folder} on the controller"
+    return "" if os.access(path if os.path.exists(path) else folder, os.W_OK) else f"{option}: {path} cannot be written"
+
+
 def _refused(option: str, check: Callable[[str], object], value: t.Any) -> list[str]:
-    """What refuses the names of a list; a value that is no list was refused by the spec."""
+    """What refuses the names of a list; a value that is no list, nor a name alone, was refused by the spec."""
     problems = []
-    for name in as_list(value) if isinstance(value, (str, list, tuple)) else ():
+    for name in () if isinstance(value, Mapping) else as_list(value):
         try:
             check(name)
         except ValueError as error:

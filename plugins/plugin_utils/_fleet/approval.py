@@ -116,4 +116,4 @@ def as_list(value: t.Any) -> list[str]:
         return []
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
-    return [str(item) for item in value]
+    return [str(item) for item in (value if isinstance(value, c.Iterable) else [value])]

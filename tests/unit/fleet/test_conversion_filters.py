@@ -83,6 +83,12 @@ def test_the_sizes_of_batches_may_be_text() -> None:
     assert convert_problems(None, "")
 
 
+def test_an_empty_report_is_refused_where_one_is_given() -> None:
+    assert convert_problems("", [1], is_given=False) == []
+    assert "no JSON" in convert_problems("", [1], is_given=True)[0]
+    assert "no result of find_rogues" in convert_problems(True, [1], is_given=True)[0]
+
+
 def test_a_list_is_not_cleared_while_any_name_of_its_machine_is_in_dns() -> None:
     assert tally([], via="rfc2136", cleanup={"domains_failed": []})["to_clear"] == ["web"]
     assert tally([{"domain": BRANCH, "target": OTHER}])["to_clear"] == []
