@@ -12,6 +12,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
     READ,
     Filter,
     fleet_filter,
+    plain,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import publish_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input import default_of, role_problems
@@ -90,7 +91,7 @@ def input_check(
 @fleet_filter
 def or_default(value: Any, name: str) -> Any:
     """Return the value of a role's variable, or its default by the role's spec where it is null."""
-    return default_of(name) if value is None else value
+    return plain(default_of(name) if value is None else value)
 
 
 @fleet_filter
