@@ -63,7 +63,6 @@ options:
   tcp_timeout:
     description:
       - Seconds that one server is given for its answer by TCP. The values of a few hundred machines take it.
-    version_added: 0.2.0
     type: float
     default: 10.0
     env:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import (
+    CONVERTED,
     READ,
     Filter,
     fleet_filter,
@@ -35,8 +36,7 @@ VERSION = 1
 #: What is planned in batches: Windows (and what only has to be tidied up), then host keys of Office alone.
 KINDS = ("hosts", "office")
 
-#: Where the role keeps a machine's results during a run.
-RESULT = "_kms_convert_result"
+#: Where the role keeps what came of clearing a machine's publish list.
 CLEARED = "_kms_convert_cleared"
 
 
@@ -180,7 +180,7 @@ def _came_of(
 ) -> tuple[batches.Done, list[dict[str, str]]]:
     """What came of a machine, and the values that it leaves behind in DNS."""
     order, approved = planned["orders"][name], ApprovedHosts(tuple(planned["approved"]))
-    result = variables.get(RESULT)
+    result = variables.get(CONVERTED)
     seen = reading_of(name, variables.get(READ)) if order["is_looked_at"] else None
     done = conversion.judge(name, order, result, check_mode=check_mode, seen=seen)
     return done, conversion.values_of(done, order, result, approved)
@@ -225,7 +225,7 @@ def convert_tally(
     values: list[dict[str, str]] = []
     for name in names:
         order, variables = planned["orders"][name], hostvars[name]
-        result = variables.get(RESULT)
+        result = variables.get(CONVERTED)
         done, gone = _came_of(planned, name, variables, check_mode)
         values += gone
         targets = dict.fromkeys([order["fqdn"], *(value["target"] for value in gone)])

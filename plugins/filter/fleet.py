@@ -5,13 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import (
     READ,
     Filter,
     fleet_filter,
+    newest,
     plain,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import publish_problems
@@ -19,6 +20,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.role_input i
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import records_of, split_answers
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import problems, rounds, verdict
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.client_rules import is_settled
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import VARIABLES, DeclaredHost, declare
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.dns_rules import judge_records
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.finding import Kind, Severity, lines, soften
@@ -143,13 +145,27 @@ def _events_before(variables: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return _part(variables.get(HOST_READ), "kms").get("events") or () if restarted else ()
 
 
-def _reading(hostvars: Mapping[str, Any], name: str) -> Reading:
-    """What was read of a machine, be it by the role that it failed in, or why nothing was."""
+def _reading(hostvars: Mapping[str, Any], name: str, known: Container[str] = ()) -> Reading:
+    """What was read of a machine, be it by the role that it failed in, or why nothing was.
+
+    One that is ``known`` was converted after it was read, if it was, and not the other way round.
+    """
     variables = hostvars[name]  # worked out anew at each call
-    read = variables.get(READ)
+    read = newest(variables) if name in known else variables.get(READ)
     if read is None and _part(variables.get(EVENTS), "kms"):
         read = variables[EVENTS]
     return reading_of(name, read, (variables.get(one) for one in (HOST_READ, *RESULTS)))
+
+
+@fleet_filter
+def clients_to_read(hostvars: Mapping[str, Any], clients: Iterable[str]) -> list[str]:
+    """Return the clients that a run has to read again before it judges them: all but those that it has seen well."""
+    found = []
+    for name in clients:
+        variables = hostvars[name]  # worked out anew at each call
+        if not is_settled(reading_of(name, newest(variables))):
+            found.append(name)
+    return found
 
 
 @fleet_filter
@@ -185,14 +201,18 @@ def findings(
     probes: Sequence[Mapping[str, Any]] = (),
     check_mode: bool = False,
     approved: Any = None,
+    known: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """Return the verification of a fleet: findings, their table, the table of records, and counts."""
-    hosts, clients = list(hosts), list(clients)
+    """Return the verification of a fleet: findings, their table, the table of records, and counts.
+
+    ``known`` are the clients that ``clients_to_read`` left out.
+    """
+    hosts, clients, known = list(hosts), list(clients), set(known)
     records, unanswered = split_answers(records)
     fleet = verdict.Fleet(
         hosts=[DeclaredHost.from_dict(item) for item in declared],
         readings={name: _reading(hostvars, name) for name in hosts},
-        clients=[_reading(hostvars, name) for name in clients],
+        clients=[_reading(hostvars, name, known) for name in clients],
         records=list(dict.fromkeys(records_of(records))),
         probes=probes,
         changing={name for name in (*hosts, *clients) if check_mode and _would_change(hostvars[name])},
@@ -237,6 +257,7 @@ class FilterModule:
     def filters(self) -> dict[str, Filter]:
         """Return the filters by their names."""
         filters = (
+            clients_to_read,
             declared_host,
             declared_hosts,
             domains_to_ask,

@@ -49,9 +49,9 @@ _HOST_KEY = "kms_host_product_key"
 def _readings(hostvars: Mapping[str, Any], names: Iterable[str]) -> Iterator[Reading]:
     """What was read of the machines; one that was skipped, because it is no Windows machine, is left out."""
     for name in names:
-        result = hostvars[name].get(READ)
+        result = hostvars[name].get(READ)  # worked out anew at each call
         if not (isinstance(result, Mapping) and result.get("skipped")):
-            yield reading(hostvars, name)
+            yield reading_of(name, result)
 
 
 def _hosts(declared: Iterable[Mapping[str, Any]]) -> list[DeclaredHost]:

@@ -56,7 +56,6 @@ options:
     description:
       - With O(resolve), find the addresses of these targets only. Records of others carry no C(addresses).
       - Without it all are looked up, which is two questions for each machine that has become a KMS host.
-    version_added: 0.2.0
     type: list
     elements: str
 notes:

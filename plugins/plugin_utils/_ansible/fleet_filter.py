@@ -21,8 +21,12 @@ except ImportError:  # where text is no template unless it is tagged as one, not
         return value
 
 
-#: The variable in which a machine's reading is kept during a run.
+#: The variables in which a machine's reading, and what turned it into a client, are kept during a run.
 READ = "_kms_verify_read"
+CONVERTED = "_kms_convert_result"
+
+#: Of a reading, what a conversion does not change and does not read.
+_LASTING = ("search_domains",)
 
 Filter = Callable[..., Any]
 
@@ -43,6 +47,18 @@ def fleet_filter(function: Filter) -> Filter:
 def reading(hostvars: Mapping[str, Any], name: str) -> Reading:
     """Return what was read of a machine of the inventory. A machine's variables are worked out at each call."""
     return reading_of(name, hostvars[name].get(READ))
+
+
+def newest(variables: Mapping[str, Any]) -> Any:
+    """Return the newest result that shows a machine: of its conversion, where that went well, or of its reading.
+
+    Once a machine is converted nothing of it but its publish list changes. A conversion ends by reading all again.
+    """
+    read, converted = variables.get(READ), variables.get(CONVERTED)
+    if not isinstance(converted, Mapping) or "verified" not in converted or not isinstance(read, Mapping):
+        return read
+    before, kms = read.get("kms") or {}, converted.get("kms") or {}
+    return {"kms": {**kms, **{name: before.get(name) for name in _LASTING}}}
 
 
 def plain(value: Any) -> Any:

@@ -36,6 +36,12 @@ def judge_client(
     return findings
 
 
+def is_settled(reading: Reading) -> bool:
+    """Whether nothing that mends a fleet changes this client: it is licensed, and by no host key of its own."""
+    kms = reading.kms
+    return kms.get("license_status") == LicenseStatus.LICENSED and not kms.get("is_kms_host")
+
+
 def _judge_licence(reading: Reading, counts: c.Mapping[str, int]) -> list[Finding]:
     if reading.kms.get("license_status") == LicenseStatus.LICENSED:
         return []
