@@ -36,6 +36,8 @@ def test_a_domain_with_a_sick_rogue_stays_steered_and_is_said_to_be(ansible: Ans
         assert f"1 are left as they are, with a KMS host key or values in DNS, and see above why: {SICK}" in done.output
 
         lab.start_machine(SICK)
-        run(ansible, lab, CLEAN_UP).assert_ok()
+        healed = run(ansible, lab, CLEAN_UP).assert_ok()
+        assert len(healed.results("Read the machine")) > len(healed.results("Read the client")) == 0
+        assert healed.custom["kms_verify"]["clients_licensed"] == healed.custom["kms_verify"]["clients"]
         lab.call("settle")
         assert records(lab) == HEALED

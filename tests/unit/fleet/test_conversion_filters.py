@@ -12,7 +12,7 @@ from unit.fleet.test_conversion_plan import DONE, EVERYBODY, NAMES, OFFICE, RECO
 from unit.fleet.test_rogues import BRANCH, CORP, KMS1, PRIMARY, WEB7, fleet, machine
 
 from ansible_collections.fleetops.kms.plugins.filter.conversion import (
-    RESULT,
+    CONVERTED,
     convert_batch,
     convert_plan,
     convert_problems,
@@ -54,7 +54,7 @@ def test_an_approved_host_outside_of_the_run_stops_it() -> None:
 
 def tally(left: t.Sequence[Data], **more: t.Any) -> Data:
     result = DONE | {"published_as": [{"domain": BRANCH, "target": OTHER}]}
-    done = convert_tally({}, made()["json"], {"web": {RESULT: result}}, ["web"], left, 0.0, 10, **more)
+    done = convert_tally({}, made()["json"], {"web": {CONVERTED: result}}, ["web"], left, 0.0, 10, **more)
     return t.cast(Data, done)
 
 
@@ -63,7 +63,7 @@ def test_office_has_batches_and_a_first_machine_of_its_own() -> None:
     report = survey(fleet(SERVER, WEB, *desks, records=RECORDS))
     planned = convert_plan(report, ["web", *(one.name for one in desks)], [1, "100%"], declared=DECLARED)
     assert planned["sizes"] == {"hosts": [1], "office": [1, 3]}
-    good, bad = {RESULT: DONE}, {RESULT: {"msg": "no", "changes": []}}
+    good, bad = {CONVERTED: DONE}, {CONVERTED: {"msg": "no", "changes": []}}
     first = convert_tally({}, planned["json"], {"web": good}, ["web"], [], 0.0, 60)
     batch = convert_batch(planned["json"], first, "office")
     assert batch == ["desk0"]
@@ -104,7 +104,7 @@ def test_a_removal_that_fails_everywhere_stops_the_run(cleanup: Data | None) -> 
 
 def test_an_approved_name_is_never_handed_on_for_removal() -> None:
     result = DONE | {"published_as": [{"domain": CORP, "target": KMS1}]}
-    values = convert_values(made()["json"], {"web": {RESULT: result}}, ["web"])
+    values = convert_values(made()["json"], {"web": {CONVERTED: result}}, ["web"])
     assert [value["target"] for value in values] == [WEB7]
 
 

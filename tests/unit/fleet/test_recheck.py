@@ -11,7 +11,7 @@ from unit.fleet.test_conversion_plan import EVERYBODY, NAMES, RECORDS, SERVER
 from unit.fleet.test_rogues import BRANCH, CORP, KMS1, PRIMARY, WEB7, fleet, key, machine, value
 
 from ansible_collections.fleetops.kms.plugins.filter.conversion import (
-    RESULT,
+    CONVERTED,
     convert_plan,
     convert_problems,
     convert_tally,
@@ -150,7 +150,7 @@ def test_values_in_a_domain_that_does_not_answer_are_still_to_be_removed() -> No
 
 
 def tally(seen: object) -> tuple[Data, set[str]]:
-    hostvars = {"left": {READ: seen, RESULT: {"skipped": True}}}
+    hostvars = {"left": {READ: seen, CONVERTED: {"skipped": True}}}
     made = convert_plan(again((*PRIMARY.wanted, *RECORDS), SERVER), NAMES, [1], declared=[PRIMARY.as_dict()])
     assert made["short"]["look"] == ["left", "mak"]
     values = {one["target"] for one in convert_values(made["json"], hostvars, ["left"])}

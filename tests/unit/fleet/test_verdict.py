@@ -9,6 +9,7 @@ import typing as t
 
 import pytest
 
+from ansible_collections.fleetops.kms.plugins.filter import fleet as filters
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import Unanswered
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import declare
@@ -512,3 +513,40 @@ def test_every_domain_that_matters_is_asked() -> None:
 )
 def test_a_machine_that_was_not_read_says_why(result: object, problem: str) -> None:
     assert problem in reading_of("pc1", result).problem
+
+
+# -- what was seen in the same run before
+
+
+def test_clients_that_were_seen_licensed_are_not_read_again() -> None:
+    rogue = client(license_status=5, is_kms_host=True, role="kms_host")
+    converted = {"kms": client(search_domains=None), "verified": True}
+    hostvars = {
+        "well": {"_kms_verify_read": {"kms": client()}},
+        "ill": {"_kms_verify_read": {"kms": client(license_status=5)}},
+        "host": {"_kms_verify_read": {"kms": client(is_kms_host=True)}},
+        "dead": {"_kms_verify_read": {"unreachable": True, "msg": "no answer"}},
+        "unseen": {},
+        "converted": {"_kms_verify_read": {"kms": rogue}, "_kms_convert_result": converted},
+        "failed": {"_kms_verify_read": {"kms": rogue}, "_kms_convert_result": {"failed": True, "msg": "0xC004F074"}},
+        "passed over": {"_kms_verify_read": {"kms": rogue}, "_kms_convert_result": {"skipped": True}},
+    }
+    assert filters.clients_to_read(hostvars, list(hostvars)) == [
+        "ill",
+        "host",
+        "dead",
+        "unseen",
+        "failed",
+        "passed over",
+    ]
+
+
+def test_a_machine_is_judged_by_what_its_conversion_left_unless_it_was_read_since() -> None:
+    before = client(license_status=5, is_kms_host=True, role="kms_host", search_domains=["attic.example.org"])
+    after = {"kms": client(client_machine_id="7", search_domains=None, fqdn="pc1"), "verified": True}
+    hostvars = {"pc1": {"_kms_verify_read": {"kms": before}, "_kms_convert_result": after}}
+    known = filters.findings(hostvars, [], [], ["pc1"], known=["pc1"])
+    assert (known["clients_licensed"], known["failed"]) == (1, 0)
+    assert any("attic.example.org" in line for line in known["lines"])  # where it looks is told by its reading alone
+    read = filters.findings(hostvars, [], [], ["pc1"])
+    assert (read["clients_licensed"], read["failed"]) == (0, 1)
