@@ -149,7 +149,7 @@ def _approved(
         found["keys"] = []
         problem = f"could not be read: {reading.problem}" if reading.problem else f"says it is {own or 'nobody'} now"
         found["advice"] = problem
-        return found, [f"WARNING: {fqdn} {problem}: it is not counted on."]
+        return found, [f"WARNING: {fqdn} is not counted on: it {problem}"]
     found["keys"] = [key_of(product, ()) for product in host_keys(reading)]
     if not any(key["activated"] for key in found["keys"]):
         found["advice"] = "has no activated KMS host key now"

@@ -113,6 +113,9 @@ def _treat_windows(reading: Reading, hosts: c.Sequence[Reading], has_office: boo
             )
         except NoClientKey as error:
             return Verdict(Treatment.REPORT, str(error))
+    if not hosts:
+        text = "no approved KMS host with a host key could be looked at: whether one would serve it is not known"
+        return Verdict(Treatment.REPORT, text)
     if not served_by(reading, hosts):
         release = release_of(reading)
         name = release.name if release else "this Windows"

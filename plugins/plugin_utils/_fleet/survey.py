@@ -214,7 +214,8 @@ def _judge(
     context: _Context, fqdn: str, reading: Reading | None, approved: bool, names: c.Sequence[str]
 ) -> tuple[Status, Verdict]:
     if approved:
-        return Status.APPROVED, Verdict(Treatment.LEAVE, _several(context, fqdn, names) if len(names) > 1 else "")
+        several = _several(context, fqdn, names) if len(names) > 1 else ""
+        return Status.APPROVED, Verdict(Treatment.LEAVE, several or _why_no_help(context, fqdn, reading))
     if reading is not None:
         verdict = _verdict(context, reading)
         left = verdict.treatment is Treatment.REMOVE_RECORDS
@@ -222,6 +223,18 @@ def _judge(
     if names:
         return Status.ROGUE, Verdict(Treatment.REPORT, _several(context, fqdn, names))
     return _judge_unknown(context, fqdn)
+
+
+def _why_no_help(context: _Context, fqdn: str, reading: Reading | None) -> str:
+    """Return what keeps clients from an approved host, as far as that is known, "" for nothing."""
+    if reading is None:
+        return "no machine that was read has this name"
+    if reading.problem:
+        return "could not be read (see below why)"
+    found = [] if host_keys(reading) else ["has NO KMS host key"]
+    if fqdn not in context.records:
+        found.append("is published in no domain")
+    return ", ".join(found)
 
 
 def _judge_unknown(context: _Context, fqdn: str) -> tuple[Status, Verdict]:
@@ -533,13 +546,22 @@ def precheck(
             if silent
             else f"{text}: deploy one first (deploy_hosts)"
         )
+    return {"stop": stop, "warn": [*warn, *unreached(probes)], "ready": ready}
+
+
+def unreached(probes: c.Iterable[c.Mapping[str, t.Any]]) -> list[str]:
+    """Return, a line each, the hosts whose TCP port was reached from the controller at none of their addresses.
+
+    ``probes`` are what the lookup reachable gives.
+    """
     tried: dict[str, list[c.Mapping[str, t.Any]]] = {}
     for probe in probes:
         tried.setdefault(str(probe.get("name")), []).append(probe)
-    for name, own in tried.items():
-        if not any(probe.get("reachable") for probe in own):
-            warn.append(f"{name}: TCP {own[0].get('port')} was not reached from the controller ({own[0].get('error')})")
-    return {"stop": stop, "warn": warn, "ready": ready}
+    return [
+        f"{name}: TCP {own[0].get('port')} was not reached from the controller ({own[0].get('error')})"
+        for name, own in tried.items()
+        if not any(probe.get("reachable") for probe in own)
+    ]
 
 
 def _unfindable(fleet: Survey, host: DeclaredHost) -> str:

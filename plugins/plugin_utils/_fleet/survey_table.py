@@ -123,7 +123,7 @@ def _host(host: Host) -> str:
     name = host["fqdn"] or host["machine"]
     called = f" ({', '.join(host['machines'])})" if host["machines"] not in ([], [name]) else ""
     words = [word for word in (_windows(host), *map(_key, host["keys"]), _requests(host), host["advice"]) if word]
-    return f"{name}{called}: {'; '.join(words) or 'as declared'}"
+    return f"{name}{called}: {'; '.join(words) or 'nothing is known of it'}"
 
 
 def _windows(host: Host) -> str:

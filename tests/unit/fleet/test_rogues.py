@@ -305,6 +305,27 @@ def test_an_approved_host_is_never_treated_even_if_it_is_not_declared() -> None:
     assert report["domains"][0]["outranking"] == []
 
 
+@pytest.mark.parametrize(
+    ("approved", "told"),
+    [
+        (Reading("kms1", problem="no answer"), "could not be read"),
+        (machine("kms1", KMS1), "has NO KMS host key"),
+        (machine("kms1", KMS1, key()), ""),
+    ],
+)
+def test_what_keeps_clients_from_an_approved_host_is_told(approved: Reading, told: str) -> None:
+    rogue = machine("web07", WEB7, key())
+    found = survey(fleet(approved, rogue, records=[value()]))
+    assert told in entry(found, KMS1)["advice"] and bool(told) == bool(entry(found, KMS1)["advice"])
+    wanted = "could be looked at" if told else "can be turned into a client"
+    assert wanted in entry(found, WEB7)["advice"]
+
+
+def test_an_approved_host_that_is_nowhere_published_is_told() -> None:
+    dark = Survey([PRIMARY], ApprovedHosts.of([KMS1]), {"kms1": REAL}, [])
+    assert entry(survey(dark), KMS1)["advice"] == "is published in no domain"
+
+
 def test_clients_of_a_rogue_are_told_fixed_or_found() -> None:
     readings = [
         machine("pc1", f"pc1.{CORP}", kms_server=WEB7, kms_server_used=WEB7),
