@@ -27,7 +27,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet import batches
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.approval import ApprovedHosts, as_list
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.declared import DeclaredHost
 from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.reading import reading_of
-from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import report_of
+from ansible_collections.fleetops.kms.plugins.plugin_utils._fleet.survey import report_of, unreached
 
 #: What names the data of ``convert_report`` and its form. The number changes when a field changes its meaning.
 SCHEMA = "fleetops.kms.conversion"
@@ -106,11 +106,13 @@ def convert_plan(
     approved: Any = None,
     started: float = 0.0,
     outside: Sequence[str] = (),
+    probes: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Return what a run is to do, from a report on the fleet.
 
     ``outside`` are approved hosts that the run may not touch (a limit): what it decides on would be a part of the
-    whole. Nobody may be approved only where a report says so: this run has to know whom to leave alone.
+    whole. ``probes`` say whose TCP port was reached from the controller, which only warns. Nobody may be approved only
+    where a report says so: this run has to know whom to leave alone.
     """
     hosts = [DeclaredHost.from_dict(item) for item in declared]
     given = [*as_list(approved), *(host.fqdn for host in hosts if host.fqdn)]
@@ -121,6 +123,7 @@ def convert_plan(
         planned["stop"] = [text, *planned["stop"]]
     sizes = {kind: batches.batch_sizes(len(planned[kind]), _steps(steps)) for kind in KINDS}
     total = len(planned["orders"])
+    planned["notes"] += [f"WARNING: {line}" for line in unreached(probes)] if total else []
     lines = [*planned["notes"], f"{total} machines to turn into clients or to tidy up{_in_batches(sizes['hosts'])}."]
     if planned["office"]:
         lines.append(

@@ -4,7 +4,20 @@
 
 from __future__ import annotations
 
-from integration.clean_up.rogue_fleet import CONVERT, CORP, FIND, HEALED, KMS1, fleet, key_calls, records, rows, run
+from integration.clean_up.rogue_fleet import (
+    CONVERT,
+    CORP,
+    FIND,
+    HEALED,
+    KMS1,
+    KMS2,
+    fleet,
+    key_calls,
+    records,
+    rows,
+    run,
+    shown,
+)
 from integration.kit import Ansible, writes
 
 from lab.client import LabProcess
@@ -16,13 +29,17 @@ MARK, FIXED = "KeyManagementServiceVersion", "KeyManagementServiceName"
 def test_it_is_found_by_what_it_keeps_and_not_left_fixed_to_a_host(ansible: Ansible) -> None:
     described = fleet(rogues=2, clients=1)
     del described["machines"]["shop"]
+    described["machines"]["kms2"]["kms_rule"] = False
     with LabProcess(described) as lab:
 
         def registry() -> str:
             return str(lab.call("state", machine=DIED)["registry"])
 
         lab.call("set_state", machine=DIED, die_on_method="SetKeyManagementServiceMachine")
-        assert rows(run(ansible, lab, CONVERT))[DIED]["state"] == "unreachable"
+        first = run(ansible, lab, CONVERT)
+        assert rows(first)[DIED]["state"] == "unreachable"
+        told = [line for line in shown(first, "Show the plan")[0] if line.startswith("WARNING")]
+        assert [line.split(" was ")[0] for line in told] == [f"WARNING: {KMS2}: TCP 1688"]
         assert records(lab) == HEALED
         lab.start_machine(DIED)
         lab.call("settle")

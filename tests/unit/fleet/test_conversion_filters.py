@@ -52,6 +52,14 @@ def test_an_approved_host_outside_of_the_run_stops_it() -> None:
     assert "kms1" in made(outside=["kms1"])["stop"][0]
 
 
+def test_a_port_that_the_controller_does_not_reach_is_told_and_stops_nothing() -> None:
+    probe = {"name": "kms1", "address": "192.0.2.1", "port": 1688, "error": "timed out"}
+    told = made(probes=[{**probe, "reachable": False}])
+    assert (told["stop"], told["hosts"]) == ([], made()["hosts"])
+    assert "kms1: TCP 1688 was not reached" in told["lines"][0]
+    assert made(probes=[{**probe, "reachable": False}, {**probe, "reachable": True}])["lines"] == made()["lines"]
+
+
 def tally(left: t.Sequence[Data], **more: t.Any) -> Data:
     result = DONE | {"published_as": [{"domain": BRANCH, "target": OTHER}]}
     done = convert_tally({}, made()["json"], {"web": {CONVERTED: result}}, ["web"], left, 0.0, 10, **more)
