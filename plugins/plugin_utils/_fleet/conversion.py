@@ -348,11 +348,14 @@ def row_of(done: Done, order: Entry, result: t.Any, left: c.Sequence[Entry]) -> 
         "pending": last.get("pending"),
         "changes": list(last.get("changes") or ()),
         "before": {name: before.get(name) for name in _BEFORE} if before else None,
-        "values_left": [
-            f"{one['domain']}: {one['target']}" + (f" (not proven gone: {one['error']})" if one.get("error") else "")
-            for one in left
-        ],
+        "values_left": [*map(left_in_words, left)],
     }
+
+
+def left_in_words(value: Entry) -> str:
+    """Return a value that ``still_there`` tells of as a line for people."""
+    why = f" (not proven gone: {value['error']})" if value.get("error") else ""
+    return f"{value['domain']}: {value['target']}{why}"
 
 
 def done_of(row: Entry) -> Done:
@@ -371,7 +374,8 @@ def retire_problems(report: c.Mapping[str, t.Any], name: str) -> list[str]:
     if own is None:
         return [f"{name} is no declared KMS host that could be looked at"]
     if own["problem"]:
-        return [f"{name} could not be read: {own['problem']}"]
+        gone = "If it is gone for good, take it out of the KMS hosts, and its values out of DNS"
+        return [f"{name} could not be read: {own['problem']} {gone} (fleetops.kms.srv_cleanup)."]
     answering = [host for host in ready_hosts(report) if host["machine"] in answering_hosts(report) and host is not own]
     if not answering:
         return [f"no other KMS host is published, activated and at its threshold: {name} is needed"]

@@ -329,6 +329,11 @@ def test_a_host_leaves_only_what_another_one_serves() -> None:
     assert "no declared KMS host" in retire_problems(two_hosts(30), "web")[0]
 
 
+def test_a_host_that_is_gone_is_not_retired_but_told_what_is_left_to_do() -> None:
+    (problem,) = retire_problems(two_hosts(30, leaving=Reading("kms1", problem="Connecting failed.")), "kms1")
+    assert "Connecting failed. If it is gone for good" in problem and "srv_cleanup" in problem
+
+
 def test_a_host_with_a_key_of_another_application_is_refused_with_its_activation_id() -> None:
     both = machine("kms1", KMS1, key(), OFFICE)
     (problem,) = retire_problems(two_hosts(30, leaving=both), "kms1")
