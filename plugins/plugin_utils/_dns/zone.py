@@ -219,6 +219,7 @@ def read(server: ZoneServer, domain: str) -> RecordSet:
 
 
 def _record(domain: str, rdata: dns.rdata.Rdata, ttl: int) -> SrvRecord:
+    # SRV data is of a class (dns.rdtypes.IN.SRV) that dnspython picks at run time: the types know its base alone.
     return SrvRecord(
         domain,
         text_of(rdata.target),  # type: ignore[attr-defined]

@@ -89,6 +89,8 @@ class WriteValue:
 
 @dataclasses.dataclass(frozen=True)
 class StopSoftwareProtection:
+    """sppsvc stopped, and waited for: what it reads at its start alone is written meanwhile."""
+
     description: str = "Stopping the Software Protection service (sppsvc)"
 
     def perform(self, session: Session) -> None:
@@ -97,6 +99,8 @@ class StopSoftwareProtection:
 
 @dataclasses.dataclass(frozen=True)
 class StartSoftwareProtection:
+    """sppsvc started, and waited for. Any licensing call would start it, too."""
+
     description: str = "Starting the Software Protection service (sppsvc)"
 
     def perform(self, session: Session) -> None:

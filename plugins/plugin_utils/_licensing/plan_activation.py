@@ -26,6 +26,7 @@ class DesiredActivation:
 
 
 def needs_of(desired: DesiredActivation) -> Needs:
+    """Return what is to be read of a machine before this wish can be planned."""
     return Needs()
 
 

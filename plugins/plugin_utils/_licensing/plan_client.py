@@ -70,6 +70,7 @@ class DesiredClient:
 
 
 def needs_of(desired: DesiredClient) -> Needs:
+    """Return what is to be read of a machine before this wish can be planned."""
     if desired.convert_host:
         return dataclasses.replace(CONVERSION_NEEDS, edition=True)
     with_name = desired.clear_publish_list or desired.expected_fqdn is not None

@@ -45,6 +45,7 @@ class DesiredHost:
 
 
 def needs_of(desired: DesiredHost) -> Needs:
+    """Return what is to be read of a machine before this wish can be planned."""
     return Needs(
         edition=True,
         fqdn=True,

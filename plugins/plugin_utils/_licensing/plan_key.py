@@ -30,6 +30,7 @@ class DesiredKey:
 
 
 def needs_of(desired: DesiredKey) -> Needs:
+    """Return what is to be read of a machine before this wish can be planned."""
     return Needs(edition=desired.product_key is not None)
 
 

@@ -74,7 +74,7 @@ class Properties(Mapping[str, Value]):
             key: value for key, (_name, value) in theirs._items.items()
         }
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # what says "not hashable" in Python; typing knows no such thing
 
     def __repr__(self) -> str:
         return f"<Properties: {', '.join(self)}>"

@@ -27,7 +27,7 @@ class CallbackModule(CallbackBase):
 
     def __init__(self) -> None:
         super().__init__()
-        self._file = open(os.environ["RESULTS_FILE"], "a", encoding="utf-8")  # noqa: SIM115
+        self._file = open(os.environ["RESULTS_FILE"], "a", encoding="utf-8")  # noqa: SIM115 (open for the whole run)
 
     def _write(self, kind: str, result: t.Any) -> None:
         row = {

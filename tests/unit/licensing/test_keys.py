@@ -85,7 +85,7 @@ def test_no_form_gives_the_key_away(text: str) -> None:
     key = ProductKey(text)
     hidden = text[:-6]  # all but the last group and its hyphen
     holder = dataclasses.make_dataclass("Holder", ["key"])(key)
-    forms = [str(key), repr(key), f"{key}", f"{key!r}", "%s" % key, repr([key]), repr({key: 1}), repr(holder)]  # noqa: UP031
+    forms = [str(key), repr(key), f"{key}", f"{key!r}", "%s" % key, repr([key]), repr({key: 1}), repr(holder)]  # noqa: UP031 (that form is to be tried)
     forms += [
         repr(dataclasses.asdict(holder)),
         repr(copy.copy(key)),
