@@ -28,7 +28,17 @@ import typing as t
 import warnings
 
 #: What most runs import, except the collection.
-_IMPORTED = ("ansible.cli.playbook", "pypsrp.powershell", "winrm", "dns.asyncresolver", "dns.resolver", "dns.update")
+_IMPORTED = (
+    "ansible.cli.playbook",
+    "ansible.utils.unsafe_proxy",
+    "asyncio",
+    "dns.asyncresolver",
+    "dns.rdtypes.ANY.TKEY",
+    "dns.resolver",
+    "dns.update",
+    "pypsrp.powershell",
+    "winrm",
+)
 #: The kinds of plugins that Ansible itself has, and looks through in most runs.
 _PLUGINS = (
     "action",
