@@ -198,11 +198,15 @@ def _failed_domains(cleanup: Any, values: Sequence[Mapping[str, Any]]) -> set[st
 
 @fleet_filter
 def convert_left(values: Sequence[Mapping[str, Any]], records: Any, cleanup: Any = None) -> list[dict[str, Any]]:
-    """Return the values that are not proven gone; ``cleanup`` is the result of M(fleetops.kms.srv_cleanup), if any."""
+    """Return the values that are not proven gone, each with its ``text``.
+
+    ``cleanup`` is the result of M(fleetops.kms.srv_cleanup), if any.
+    """
     cleaned = {str(value["domain"]) for value in values} - _failed_domains(cleanup, values)
     answers, unanswered = split_answers(records)
     silent = {item.domain: item.error for item in unanswered if not item.denies}
-    return [dict(one) for one in conversion.still_there(values, answers, cleaned, silent)]
+    left = conversion.still_there(values, answers, cleaned, silent)
+    return [{**one, "text": conversion.left_in_words(one)} for one in left]
 
 
 @fleet_filter

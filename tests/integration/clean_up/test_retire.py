@@ -74,9 +74,16 @@ def test_it_leaves_when_another_one_answers_and_goes_on_after_it_was_stopped(ans
         assert checked.result(KMS1, "Be a KMS client")["changes"]
         assert (writes(lab), records(lab)) == ([], before)
 
+        warned = run(ansible, lab, RETIRE, *LEAVES, "-e", "kms_dns_via=none", "--check")
+        assert warned.returncode != 0 and "kms_dns_via" in str(
+            warned.results("Prove that its records are gone before it stops answering")
+        )
+
         # Nobody removes its records: it keeps answering until somebody has.
         alone = run(ansible, lab, RETIRE, *LEAVES, "-e", "kms_dns_via=none")
         assert alone.returncode != 0
+        (told,) = shown(alone, "Prove that its records are gone before it stops answering")
+        assert {f"{domain}: {KMS1}" for domain in (CORP, BRANCH, ATTIC_DOMAIN)} <= set(told)
         assert key_calls(lab) == {}
         assert records(lab) == before
 
