@@ -10,18 +10,13 @@ import pathlib
 import typing as t
 
 import pytest
+from integration.clean_up.rogue_fleet import BRANCH, CORP, FIND, HOST_KEY, KMS1, KMS2, ROGUE_KEY, records
 from integration.kit import Ansible, Data, Run, task_name, writes
 
 from lab.client import LabProcess
 
-HOST_KEY = "XXXXX-XXXXX-NXXXX-XXXXX-HK222"
-ROGUE_KEY = "XXXXX-XXXXX-NXXXX-XXXXX-HK2V2"
-CORP, BRANCH = "corp.example.com", "branch.example.net"
-KMS1, KMS2, WEB = f"kms1.{CORP}", f"kms2.{CORP}", f"web07.{CORP}"
-SHOP = f"shop.{CORP}"
-FIND, STEER, DEPLOY, VERIFY = (
-    f"fleetops.kms.{name}" for name in ("find_rogues", "steer_clients", "deploy_hosts", "verify")
-)
+WEB, SHOP = f"web07.{CORP}", f"shop.{CORP}"
+STEER, DEPLOY, VERIFY = (f"fleetops.kms.{name}" for name in ("steer_clients", "deploy_hosts", "verify"))
 SOON = ("-e", "kms_host_verify_delay=0", "-e", "kms_host_verify_retries=3", "-e", "kms_steer_delay=0")
 UNSTEER = ("-e", "kms_steer_state=unsteered", *SOON)
 PLATFORM = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\SoftwareProtectionPlatform"
@@ -69,14 +64,6 @@ FLEET: Data = {
     },
     "inventory": {"vars": {"kms_host_product_key": HOST_KEY}},
 }
-
-
-def records(lab: LabProcess) -> set[tuple[str, str, str, str]]:
-    """Domain, target, priority and weight of all values."""
-    return {
-        (words[0].removeprefix("_vlmcs._tcp.").rstrip("."), words[7].rstrip("."), words[4], words[5])
-        for words in map(str.split, lab.call("dns"))
-    }
 
 
 def remove(lab: LabProcess, domain: str, target: str) -> None:

@@ -7,23 +7,9 @@ from __future__ import annotations
 import typing as t
 
 import pytest
+from integration.clean_up.rogue_fleet import BRANCH, CORP, FIND, KMS1, KMS2, records
 from integration.kit import Ansible, Data
-from integration.rogues.test_find_and_steer import (
-    BRANCH,
-    CORP,
-    FIND,
-    FLEET,
-    KMS1,
-    KMS2,
-    SHOP,
-    SOON,
-    STEER,
-    UNSTEER,
-    WEB,
-    entry,
-    records,
-    remove,
-)
+from integration.rogues.test_find_and_steer import FLEET, SHOP, SOON, STEER, UNSTEER, WEB, entry, remove
 
 from lab.client import LabProcess
 

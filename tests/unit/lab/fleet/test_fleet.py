@@ -11,6 +11,7 @@ import typing as t
 
 import pytest
 import yaml
+from unit.lab.fleet.kit import run_fleet
 
 from lab import fleet
 from lab.addresses import AddressBlock
@@ -52,20 +53,6 @@ def _host(*publish: str, **more: t.Any) -> dict[str, t.Any]:
     }
 
 
-def _run(description: t.Any, work: t.Callable[[Fleet], t.Awaitable[t.Any]]) -> t.Any:
-    async def run() -> t.Any:
-        made, block = fleet.load(description), AddressBlock()
-        made.assign_addresses(block)
-        await made.start()
-        try:
-            return await work(made)
-        finally:
-            await made.stop()
-            block.release()
-
-    return asyncio.run(run())
-
-
 def _host_of(made: Fleet, name: str) -> Machine:
     return made.machines[f"{name}.{CORP}"]
 
@@ -83,7 +70,7 @@ def test_clients_renew_in_time_and_stay_licensed_and_counted() -> None:
         assert summary["licensed"] == {f"kms1.{CORP}": 26}
         assert summary["counts"][f"kms1.{CORP}"] == {"server-2025": 26}
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_when_the_primary_dies_clients_renew_at_the_secondary_once_it_has_its_count() -> None:
@@ -95,7 +82,7 @@ def test_when_the_primary_dies_clients_renew_at_the_secondary_once_it_has_its_co
         requests = _host_of(made, "kms2").spp.roles[0].requests
         assert requests["Failed"] == 24
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_without_any_host_licences_run_out_after_180_days() -> None:
@@ -111,7 +98,7 @@ def test_without_any_host_licences_run_out_after_180_days() -> None:
         rows = [row for found in made.commands["licences"]().values() for row in found if row["kind"] == "gvlk"]
         assert [row["license_status"] for row in rows] == [3, 3]
 
-    _run(_description(clients=2), work)
+    run_fleet(_description(clients=2), work)
 
 
 def test_a_living_host_puts_its_deleted_record_back_within_a_day() -> None:
@@ -122,7 +109,7 @@ def test_a_living_host_puts_its_deleted_record_back_within_a_day() -> None:
         await made.advance(2 * 3600)
         assert len(made.commands["dns"](CORP)) == 2
 
-    _run(_description(clients=1), work)
+    run_fleet(_description(clients=1), work)
 
 
 # -- DNS and ports
@@ -139,7 +126,7 @@ def test_hosts_are_in_dns_with_priority_and_weight_and_every_machine_has_its_add
         for machine in made.machines.values():
             assert re.search(rf"^{re.escape(machine.fqdn)}\. \d+ IN A {machine.address}$", addresses, re.M)
 
-    _run(_description(clients=2), work)
+    run_fleet(_description(clients=2), work)
 
 
 def test_in_a_secure_zone_the_second_host_is_refused_and_says_so() -> None:
@@ -151,7 +138,7 @@ def test_in_a_secure_zone_the_second_host_is_refused_and_says_so() -> None:
         events = [e for name in ("kms1", "kms2") for e in made.commands["events"](f"{name}.{CORP}", 12293)]
         assert [event["strings"] for event in events] == [["0x80072338", BRANCH]]
 
-    _run(description, work)
+    run_fleet(description, work)
 
 
 def test_port_1688_accepts_and_closes_while_the_host_answers() -> None:
@@ -174,7 +161,7 @@ def test_port_1688_accepts_and_closes_while_the_host_answers() -> None:
             await made.world.settle()
             assert await answers(host) == open_
 
-    _run(_description(clients=1), work)
+    run_fleet(_description(clients=1), work)
 
 
 def test_another_name_server_serves_as_well() -> None:
@@ -193,7 +180,7 @@ def test_another_name_server_serves_as_well() -> None:
         await inner.stop()
         block.release()
 
-    _run({"dns": {"zones": {CORP: None, BRANCH: None}}}, work)
+    run_fleet({"dns": {"zones": {CORP: None, BRANCH: None}}}, work)
 
 
 def test_a_name_server_that_refuses_the_machines_is_named() -> None:
@@ -202,7 +189,7 @@ def test_a_name_server_that_refuses_the_machines_is_named() -> None:
         with pytest.raises(FleetError, match=re.escape(str(outer.dns_address))):
             await inner.start()
 
-    _run({"dns": {"zones": {CORP: {"policy": "deny"}, BRANCH: None}}}, work)
+    run_fleet({"dns": {"zones": {CORP: {"policy": "deny"}, BRANCH: None}}}, work)
 
 
 # -- first states
@@ -223,7 +210,7 @@ def test_a_mature_host_and_core_and_cloned_machines() -> None:
         assert made.commands["summary"]()["counts"][f"kms1.{CORP}"] == {"server-2025": 25}
         assert made.commands["state"](f"core.{CORP}")["edition"] == "ServerStandardCor"
 
-    _run(description, work)
+    run_fleet(description, work)
 
 
 def test_licences_of_the_first_day() -> None:
@@ -315,7 +302,7 @@ def test_inventory_of_both_connections() -> None:
             )
             assert set(_hosts(inventory, "kms_clients", "workstations")) == {f"pc01.{CORP}", f"pc02.{BRANCH}"}
 
-    _run(_description(clients=2), work)
+    run_fleet(_description(clients=2), work)
 
 
 def test_inventory_follows_tls_and_basic() -> None:
@@ -331,4 +318,4 @@ def test_inventory_follows_tls_and_basic() -> None:
         assert (secure["ansible_port"], secure["ansible_winrm_scheme"]) == (5986, "https")
         assert (basic["ansible_winrm_transport"], basic["ansible_user"]) == ("basic", "operator")
 
-    _run(description, work)
+    run_fleet(description, work)

@@ -9,9 +9,9 @@ import pathlib
 import typing as t
 
 import pytest
+from unit.lab.fleet.kit import run_fleet
 
 from lab import fleet
-from lab.addresses import AddressBlock
 from lab.cim import CimError, Instance
 from lab.fleet import Fleet, FleetError
 from lab.serving import Lab
@@ -49,20 +49,6 @@ def _description(clients: int = 30, **machines: t.Any) -> dict[str, t.Any]:
             **machines,
         },
     }
-
-
-def _run(description: t.Any, work: t.Callable[[Fleet], t.Awaitable[t.Any]]) -> t.Any:
-    async def run() -> t.Any:
-        made, block = fleet.load(description), AddressBlock()
-        made.assign_addresses(block)
-        await made.start()
-        try:
-            return await work(made)
-        finally:
-            await made.stop()
-            block.release()
-
-    return asyncio.run(run())
 
 
 def _web(made: Fleet) -> Machine:
@@ -114,7 +100,7 @@ def test_a_rogue_outranks_the_real_host_and_no_client_is_activated_any_more() ->
         answers = await made.commands["activate"](clients[:10])
         assert set(answers.values()) == {COUNT_TOO_LOW}
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_a_rogue_that_was_never_activated_does_not_publish_itself() -> None:
@@ -123,7 +109,7 @@ def test_a_rogue_that_was_never_activated_does_not_publish_itself() -> None:
         assert made.commands["state"](f"web.{CORP}")["kms_port"] == 1688
         assert not [line for line in made.commands["dns"]() if "web" in line]
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_a_rogue_publishes_in_the_domains_that_it_is_told() -> None:
@@ -131,7 +117,7 @@ def test_a_rogue_publishes_in_the_domains_that_it_is_told() -> None:
         await made.commands["go_rogue"](f"web.{CORP}", publish=[f"{BRANCH}, 5, 7"])
         assert made.commands["dns"](BRANCH) == [f"_vlmcs._tcp.{BRANCH}. 3600 IN SRV 5 7 1688 web.{CORP}."]
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_wrong_ways_to_go_rogue_are_refused() -> None:
@@ -143,7 +129,7 @@ def test_wrong_ways_to_go_rogue_are_refused() -> None:
         with pytest.raises(ValueError, match="is off"):
             await go_rogue(f"web.{CORP}")
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_records_of_a_host_that_is_dead_or_not_activated_may_stand_from_the_start() -> None:
@@ -161,7 +147,7 @@ def test_records_of_a_host_that_is_dead_or_not_activated_may_stand_from_the_star
         await made.advance(2 * 86400)
         assert [line.split()[-1] for line in made.commands["dns"](CORP)] == [f"kms1.{CORP}."]
 
-    _run(_description(old={**gone, "powered": False}, asleep=gone), work)
+    run_fleet(_description(old={**gone, "powered": False}, asleep=gone), work)
 
 
 def test_clones_of_one_image_count_as_one_client() -> None:
@@ -174,7 +160,7 @@ def test_clones_of_one_image_count_as_one_client() -> None:
         role = _web(made).spp.roles[0]
         assert (role.count(_web(made).now()), role.requests["Total"]) == (1, 6)
 
-    _run(_description(twin=twins), work)
+    run_fleet(_description(twin=twins), work)
 
 
 # -- how they are turned back
@@ -196,7 +182,7 @@ def test_a_machine_that_dies_of_a_call_goes_on_from_there_when_it_is_switched_on
         await made.advance(25 * 3600)
         assert await _activate(web) == 0
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_a_machine_dies_after_so_many_writes_and_only_once() -> None:
@@ -212,7 +198,7 @@ def test_a_machine_dies_after_so_many_writes_and_only_once() -> None:
         await _invoke(web, service, "SetKeyManagementServiceMachine", MachineName="kms1")
         assert web.powered
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_a_conversion_done_once_is_no_repetition() -> None:
@@ -229,7 +215,7 @@ def test_a_conversion_done_once_is_no_repetition() -> None:
         ]
         assert made.commands["repeated"]() == []
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_keys_installed_again_and_host_keys_activated_again_are_told() -> None:
@@ -246,7 +232,7 @@ def test_keys_installed_again_and_host_keys_activated_again_are_told() -> None:
             f"web.{CORP}: InstallProductKey *****-J464C (gvlk)",
         ]
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 def test_a_refused_key_is_remembered_with_its_code() -> None:
@@ -256,7 +242,7 @@ def test_a_refused_key_is_remembered_with_its_code() -> None:
         assert (call["code"], call["needless"]) == ("0xC004E016", False)
         assert made.commands["repeated"]() == []
 
-    _run(_description(), work)
+    run_fleet(_description(), work)
 
 
 # -- faults by share
@@ -322,7 +308,7 @@ def test_six_machines_of_the_rogues_fleet_go_rogue_at_once() -> None:
         assert {len(made.commands["dns"](zone)) for zone in (CORP, BRANCH)} == {4, 2}
 
     description = fleet.read(FLEETS / "rogues.yml")
-    _run({**description, "policy": {"pending_seconds": 0, "publish_seconds": 0}}, work)
+    run_fleet({**description, "policy": {"pending_seconds": 0, "publish_seconds": 0}}, work)
 
 
 def test_the_bench_fleet_comes_in_small_too() -> None:
@@ -334,7 +320,7 @@ def test_the_bench_fleet_comes_in_small_too() -> None:
         ]  # fmt: skip
 
     description = fleet.read(FLEETS / "bench_fleet.yml", {"rogues": 40, "clients": 20})
-    _run({**description, "policy": {"pending_seconds": 0, "publish_seconds": 0}}, work)
+    run_fleet({**description, "policy": {"pending_seconds": 0, "publish_seconds": 0}}, work)
 
 
 # -- size
@@ -354,4 +340,4 @@ def test_a_week_of_many_clients_and_rogues_asks_dns_no_more_than_it_must() -> No
         published = made.commands["events"](f"web.{CORP}", code=12294)
         assert len(published) == 8
 
-    _run(_description(clients=50), work)
+    run_fleet(_description(clients=50), work)
