@@ -210,12 +210,20 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         super().parse(inventory, loader, path, cache)
         if DNSPYTHON_IMPORT_ERROR:
             raise AnsibleParserError(missing_required_lib("dnspython >= 2.6.1")) from DNSPYTHON_IMPORT_ERROR
-        self._read_config_data(path)
+        self._refuse_unknown(self._read_config_data(path))
         self._approved = self._approved_hosts()
         said = self._cached_or_asked(path, cache)
         for warning in said["warnings"]:
             self._warn(warning)
         self._populate([SrvRecord.from_mapping(record) for record in said["records"]], said["resolves"])
+
+    def _refuse_unknown(self, config: Mapping[str, Any]) -> None:
+        """Refuse what Ansible would pass over: a mistyped option, and no domain at all."""
+        unknown = sorted(set(map(str, config)) - set(self.option_definitions))
+        if unknown:
+            raise AnsibleParserError(f"{self.NAME}: {', '.join(unknown)}: unknown option (ansible-doc -t inventory)")
+        if not self.get_option("domains"):
+            raise AnsibleParserError(f"{self.NAME}: domains: name at least one domain")
 
     def _approved_hosts(self) -> ApprovedHosts:
         """Return who is approved, by the rules of the roles; nobody, where the list says so by being empty."""

@@ -98,6 +98,15 @@ def inventory(tmp_path: Path) -> Inventory:
     return Inventory(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [({"domains": []}, "domains"), ({"domains": ["x.example"], "nameserver": ["::1"]}, "nameserver:")],
+)
+def test_a_mistyped_option_and_no_domain_are_refused(inventory: Inventory, options: dict[str, Any], word: str) -> None:
+    with pytest.raises(AnsibleError, match=word):
+        inventory.parse(**options)
+
+
 def test_targets_of_all_domains_are_hosts_with_their_records(inventory: Inventory) -> None:
     with running(zones(CORP, BRANCH)) as server:
         found = inventory.parse(domains=["corp.example.com", "branch.example.net"], nameservers=[server.entry])
