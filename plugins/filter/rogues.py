@@ -17,7 +17,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter
     plain,
     reading,
 )
-from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import fleet_problems
+from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import fleet_notes, fleet_problems
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import (
     addresses_of,
     not_answered_at_all,
@@ -64,9 +64,14 @@ def _domains(given: Any, hosts: Sequence[DeclaredHost]) -> list[str]:
 
 
 @fleet_filter
-def rogue_inputs(hostvars: Mapping[str, Any], name: str, hosts: Sequence[str], roles: Sequence[str]) -> list[str]:
-    """Return what is wrong with the inputs of a whole fleet, as the machine ``name`` has them."""
-    return fleet_problems(hostvars, name, hosts, roles)
+def rogue_inputs(
+    hostvars: Mapping[str, Any], name: str, hosts: Sequence[str], roles: Sequence[str]
+) -> dict[str, list[str]]:
+    """Return what is wrong with the inputs of a whole fleet, as the machine ``name`` has them, and what is doubtful."""
+    return {
+        "problems": fleet_problems(hostvars, name, hosts, roles),
+        "notes": fleet_notes(hostvars[name], roles),
+    }
 
 
 @fleet_filter

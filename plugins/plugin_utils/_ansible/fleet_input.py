@@ -9,7 +9,7 @@ import typing as t
 from collections.abc import Iterable, Mapping, Sequence
 
 from .arguments import Arguments, InvalidArguments
-from .role_input import default_of, role_problems
+from .role_input import default_of, role_notes, role_problems
 from .srv_record import check
 
 #: How the records are written that are not written by the hosts themselves: options of M(fleetops.kms.srv_cleanup).
@@ -37,6 +37,12 @@ def fleet_problems(hostvars: Machines, name: str, hosts: Sequence[str], roles: S
     found = [text for role in roles for text in role_problems(role, {name: own})[0]]
     found = list(dict.fromkeys(found)) + _differing(hostvars, name, hosts, SHARED)
     return found or _unfit(own, hostvars, "kms_dns_via", own.get("kms_dns_via") or "none")
+
+
+def fleet_notes(own: Variables, roles: Sequence[str]) -> list[str]:
+    """Return what is doubtful in the inputs of ``roles``: mistyped names, which Ansible passes over; each said once."""
+    told = {text.partition(" ")[0]: text for role in reversed(roles) for text in role_notes(role, own)}
+    return list(told.values())
 
 
 def publish_problems(hostvars: Machines, hosts: Sequence[str]) -> list[str]:

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 import os
 import re
 import typing as t
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import yaml
 from ansible.module_utils.parsing.convert_bool import boolean
@@ -97,14 +98,14 @@ def default_of(name: str) -> t.Any:
 
 def role_problems(role: str, machines: Machines) -> tuple[list[str], list[str]]:
     """Return what is wrong with the variables of machines, and what is doubtful, each said once for all of them."""
-    spec, known = _spec_of(role)
+    spec = _spec_of(role)[0]
     validator = SpecValidator(spec)
     wrong: dict[str, list[str]] = {}
     doubtful: dict[str, list[str]] = {}
     for name, variables in machines.items():
         for text in _problems(role, name, spec, validator, variables):
             wrong.setdefault(text, []).append(name)
-        for text in _misspelled(role, known, variables):
+        for text in role_notes(role, variables):
             doubtful.setdefault(text, []).append(name)
     return [_line(*item) for item in wrong.items()], [_line(*item) for item in doubtful.items()]
 
@@ -126,6 +127,13 @@ def _spec_of(role: str) -> tuple[dict[str, dict[str, t.Any]], set[str]]:
         if not option.get("required")
     }
     return options, {name for entry in entries.values() for name in entry.get("options", ())}
+
+
+@functools.cache
+def _variables_of_roles() -> frozenset[str]:
+    """The variables of all roles."""
+    roles = (name for name in os.listdir(_ROLES) if os.path.isdir(os.path.join(_ROLES, name)))
+    return frozenset(name for role in roles for name in _spec_of(role)[1])
 
 
 def _problems(
@@ -262,8 +270,14 @@ def _key_problems(provided: Mapping[str, t.Any]) -> list[str]:
     return problems
 
 
-def _misspelled(role: str, known: Collection[str], variables: Mapping[str, t.Any]) -> list[str]:
-    """Variables that look much like one of the role, but are none."""
-    others = [name for name in variables if name.startswith(f"{role}_") and name not in known]
-    near = [(name, difflib.get_close_matches(name, known, n=1, cutoff=0.85)) for name in others]
-    return [f"{name} is no variable of the role {role}; is {match[0]} meant?" for name, match in near if match]
+def role_notes(role: str, variables: Iterable[str]) -> list[str]:
+    """Return which variables look much like one of the role, but are none, nor one of another role."""
+    others = [str(name) for name in variables if name.startswith("kms_") and name not in _variables_of_roles()]
+    near = [(name, _nearest(role, name)) for name in others]
+    return [f"{name} is no variable of the role {role}; is {match} meant?" for name, match in near if match]
+
+
+@functools.cache
+def _nearest(role: str, name: str) -> str:
+    """The variable of a role that a name looks much like, "" for none; many machines have the same names."""
+    return next(iter(difflib.get_close_matches(name, _spec_of(role)[1], n=1, cutoff=0.85)), "")

@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.fleetops.kms.plugins.filter.fleet import input_check
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_input import (
+    fleet_notes,
     fleet_problems,
     publish_problems,
 )
@@ -137,3 +138,17 @@ def test_two_machines_are_never_told_different_things() -> None:
 
 def test_a_secret_is_not_repeated() -> None:
     assert "SECRET" not in str(problems({"kms_dns_tsig_secret": {"x": "SECRET"}}))
+
+
+def test_a_mistyped_name_is_told_once_and_one_of_another_role_is_none() -> None:
+    """Ansible passes over a variable that nobody knows: records would be left in DNS without a word."""
+    own = {
+        "kms_dns_vai": "rfc2136",
+        "kms_convert_batchs": [1],
+        "kms_host_domains": [],
+        "kms_srv_domains": [],
+        "other": 1,
+    }
+    notes = sorted(fleet_notes(own, ROLES))
+    assert [note.partition(" ")[0] for note in notes] == ["kms_convert_batchs", "kms_dns_vai"]
+    assert "kms_dns_via" in notes[1]
