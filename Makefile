@@ -96,7 +96,7 @@ format: venv ## Format the Python code
 
 .PHONY: changelog
 changelog: venv ## CHANGELOG.md from changelogs/fragments, for the version of galaxy.yml
-	@PATH="$(abspath $(VENV))/bin:$$PATH" antsibull-changelog release --update-existing --reload-plugins
+	@PATH="$(abspath $(VENV))/bin:$$PATH" antsibull-changelog release --update-existing --reload-plugins --refresh
 
 .PHONY: clean
 clean: ## Remove all that was made
