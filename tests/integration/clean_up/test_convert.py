@@ -195,6 +195,21 @@ def test_a_run_with_nothing_to_do_writes_nothing(story: Story) -> None:
     assert rows(story.again) == {}
 
 
+def test_null_is_what_is_not_given(story: Story, lab: LabProcess, ansible: Ansible) -> None:
+    """A pattern that is null must not pass for a fleet without machines, nor a number that is null for 0."""
+    nulls = dict.fromkeys(
+        [
+            *("kms_rogues_pattern", "kms_approved_hosts", "kms_domains", "kms_dns_tsig_name", "kms_report_path"),
+            *(f"kms_convert_{name}" for name in ("report", "report_max_age", "batches", "max_fail_percentage", "fail")),
+            *(f"kms_convert_{name}" for name in ("retries", "delay", "host_caching", "nameservers", "report_path")),
+        ]
+    )
+    done = run(ansible, lab, CONVERT, "-e", json.dumps(nulls)).assert_ok()
+    looked_at = "11 machines looked at"
+    assert looked_at in str(shown(story.again, "Show who is a KMS host"))
+    assert looked_at in str(shown(done, "Show who is a KMS host"))
+
+
 def test_no_key_is_shown(story: Story) -> None:
     for done in (story.checked, story.first, story.mended):
         assert ROGUE_KEY not in done.output
