@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible.plugins.action import ActionBase
@@ -22,6 +23,8 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import 
 from .arguments import Arguments, InvalidArguments, product_key
 from .connection import HttpTransport, UnusableConnection, open_transport
 from .result import Result, failure_result, refusal_result, result_of
+
+_GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 #: Words that stand for a key in one module or another.
 KEYWORDS = ("client_setup", "keep")
@@ -102,5 +105,11 @@ def target(args: dict[str, t.Any]) -> Target:
 
 
 def activation_id(text: str) -> str:
-    """An activation ID in the spelling of Windows' own."""
-    return text.strip().strip("{}").lower()
+    """An activation ID in the spelling of Windows' own; "" for none. Raises InvalidArguments for what is no GUID."""
+    found = text.strip().strip("{}").lower()
+    if found and not _GUID.fullmatch(found):
+        raise InvalidArguments(
+            f"activation_id: {text!r} is no activation ID, such as 47f3b983-7c53-4d45-abc6-bcd91e2dd90a;"
+            " fleetops.kms.info tells those of a machine"
+        )
+    return found

@@ -149,20 +149,31 @@ def test_a_name_or_an_address_is_accepted(name: str) -> None:
     assert given({"server": name}, CLIENT_SETTINGS) == {"server": name}
 
 
+FIRST, SECOND = "0f0f0f0f-0f0f-4f0f-8f0f-0f0f0f0f0f0f", "1f1f1f1f-1f1f-4f1f-8f1f-1f1f1f1f1f1f"
 OFFICE_KEYS = {
     "application": "office",
     "convert_host": True,
     "activation_id": None,
-    "activation_ids": ["{0F0F} ", "1f1f"],
+    "activation_ids": [f"{{{FIRST.upper()}}} ", SECOND],
 }
 
 
 def test_activation_ids_are_host_keys_of_office_that_go() -> None:
-    assert host_keys(OFFICE_KEYS) == {"0f0f", "1f1f"}
+    assert host_keys(OFFICE_KEYS) == {FIRST, SECOND}
     assert host_keys({**OFFICE_KEYS, "activation_ids": [], "convert_host": False}) == frozenset()
 
 
-@pytest.mark.parametrize("wrong", [{"application": "windows"}, {"convert_host": False}, {"activation_id": "0f0f"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [{"application": "windows"}, {"convert_host": False}, {"activation_id": "0f0f"}, {"activation_ids": ["0f0f"]}],
+)
 def test_activation_ids_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidArguments, match="activation_ids"):
         host_keys({**OFFICE_KEYS, **wrong})
+
+
+@pytest.mark.parametrize("text", ["0f0f", "*", f"{FIRST}0"])
+def test_an_activation_id_that_no_product_can_have_is_refused(text: str) -> None:
+    """One that is not there is passed over, so a mistyped one would be a success."""
+    with pytest.raises(InvalidArguments, match="no activation ID"):
+        host_keys({**OFFICE_KEYS, "activation_ids": [text]})
