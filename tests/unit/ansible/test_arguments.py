@@ -165,7 +165,7 @@ def test_activation_ids_are_host_keys_of_office_that_go() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"application": "windows"}, {"convert_host": False}, {"activation_id": "0f0f"}, {"activation_ids": ["0f0f"]}],
+    [{"application": "windows"}, {"convert_host": False}, {"activation_id": FIRST}],
 )
 def test_activation_ids_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InvalidArguments, match="activation_ids"):
