@@ -291,7 +291,9 @@ def convert_report(
     left = [row for row in rows if row["values_left"]]
     pending = [row["machine"] for row in rows if row["pending"]]
     states = {state.value: sum(row["state"] == state.value for row in rows) for state in batches.State}
-    lines = list(tally.get("lines") or ())[:1] or ["No machine had its turn."]
+    is_idle = not (planned["orders"] or planned["left_out"] or planned["outside"])
+    lines = list(tally.get("lines") or ())[:1]
+    lines = lines or ["There was nothing to convert." if is_idle else "No machine had its turn."]
     lines += planned.get("notes") or []
     lines += batches.by_reason((row["machine"], row["text"]) for row in trouble)
     if left:
