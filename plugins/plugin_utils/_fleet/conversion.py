@@ -327,13 +327,25 @@ def still_there(
 
     A value is gone when DNS shows it nowhere (``records``), and its domain either was ``cleaned`` at a server of the
     zone that shows so itself, or has other values and no server that is ``silent`` (domains with the reason): a domain
-    without any may not have answered.
+    without any may not have answered. Such a one, perhaps of a domain that is no more, says what can be done about it.
     """
     errors = silent or {}
     shown = {(record["domain"], record["target"]) for record in records}
     answered = ({domain for domain, _target in shown} - set(errors)) | set(cleaned)
     left = [one for one in values if (one["domain"], one["target"]) in shown or one["domain"] not in answered]
-    return [{**one, "error": errors[one["domain"]]} if one["domain"] in errors else one for one in left]
+    return [{**one, "error": why} if (why := _why_unproven(one, shown, errors)) else one for one in left]
+
+
+def _why_unproven(value: Entry, shown: c.Container[tuple[str, str]], errors: c.Mapping[str, str]) -> str:
+    """Return why a value may still be there that DNS does not show, or what else of its domain is not known."""
+    domain = value["domain"]
+    if (domain, value["target"]) in shown:
+        return errors.get(domain, "")
+    return errors.get(domain) or (
+        "DNS shows nothing there, which proves nothing unless the server that removes records is asked, too (kms_dns_via,"
+        " kms_dns_server). If there is no such domain any more, clear the machine's publish list: fleetops.kms.client with"
+        " product_key: keep, activate: false and clear_publish_list: true"
+    )
 
 
 def row_of(done: Done, order: Entry, result: t.Any, left: c.Sequence[Entry]) -> dict[str, t.Any]:
