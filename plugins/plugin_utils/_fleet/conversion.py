@@ -342,9 +342,9 @@ def _why_unproven(value: Entry, shown: c.Container[tuple[str, str]], errors: c.M
     if (domain, value["target"]) in shown:
         return errors.get(domain, "")
     return errors.get(domain) or (
-        "DNS shows nothing there, which proves nothing unless the server that removes records is asked, too (kms_dns_via,"
-        " kms_dns_server). If there is no such domain any more, clear the machine's publish list: fleetops.kms.client with"
-        " product_key: keep, activate: false and clear_publish_list: true"
+        "DNS shows nothing there, which proves nothing unless the server that removes records is asked, too"
+        " (kms_dns_via, kms_dns_server). If there is no such domain any more, clear the machine's publish list:"
+        " fleetops.kms.client with product_key: keep, activate: false and clear_publish_list: true"
     )
 
 
