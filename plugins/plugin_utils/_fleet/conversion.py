@@ -273,7 +273,9 @@ def judge(machine: str, order: Entry, result: t.Any, *, check_mode: bool = False
             return Done(machine, State.FAILED, _message(one))
     if order["stays_host"] or (not check_mode and _kms(results[-1]).get("is_kms_host")):
         return Done(machine, State.STAYS_HOST, "a host key of Office is left: the next run deals with it")
-    return Done(machine, State.CONVERTED if any(one.get("changes") for one in results) else State.SETTLED)
+    # A publish list is cleared after the conversion, and only in check mode by the same task.
+    made = [change for one in results for change in one.get("changes") or () if change.get("setting") != "publish_list"]
+    return Done(machine, State.CONVERTED if made else State.SETTLED)
 
 
 def _message(result: c.Mapping[str, t.Any]) -> str:

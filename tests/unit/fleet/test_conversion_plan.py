@@ -231,6 +231,7 @@ FAILED: Data = {"changes": [], "msg": "Installing the key failed"}
     [
         ("web", DONE, State.CONVERTED),
         ("web", DONE | {"changes": []}, State.SETTLED),
+        ("web", DONE | {"changes": [{"setting": "publish_list"}]}, State.SETTLED),
         ("web", DONE | {"kms": {"is_kms_host": True}}, State.STAYS_HOST),
         ("both", DONE, State.STAYS_HOST),
         ("web", FAILED, State.FAILED),
