@@ -14,15 +14,18 @@ from .classes import INTEGER
 
 _NAMESPACE = "root/MicrosoftDNS"
 _RECORD = {"RecordClass": INTEGER, "TTL": INTEGER, "TimeStamp": INTEGER}
-_KEYS = ("ContainerName", "DnsServerName", "DomainName", "OwnerName", "RecordClass", "RecordData")
+
+# Microsoft's documentation names no keys. These are a fallback, as paths in public scripts have them, for a server that
+# does not tell its own; should they be wrong, the server refuses the write: they select nothing else.
+_FALLBACK_KEYS = ("ContainerName", "DnsServerName", "DomainName", "OwnerName", "RecordClass", "RecordData")
 
 SRV_RECORD = CimClass(
     namespace=_NAMESPACE,
     name="MicrosoftDNS_SRVType",
     types={**_RECORD, "Priority": INTEGER, "Weight": INTEGER, "Port": INTEGER},
-    keys=_KEYS,
+    keys=_FALLBACK_KEYS,
 )
-SOA_RECORD = CimClass(namespace=_NAMESPACE, name="MicrosoftDNS_SOAType", types=_RECORD, keys=_KEYS)
+SOA_RECORD = CimClass(namespace=_NAMESPACE, name="MicrosoftDNS_SOAType", types=_RECORD)
 
 _INTERNET = 1  # RecordClass IN
 _KMS_OWNER = "_vlmcs._tcp."
@@ -42,9 +45,10 @@ class Zone:
 
 @dataclasses.dataclass(frozen=True)
 class SrvValue:
-    """One SRV value; ``target`` as the server writes it, ``ttl`` in seconds, ``selectors`` address the instance.
+    """One SRV value; ``target`` as the server writes it, ``ttl`` in seconds.
 
-    Its data is part of its identity: what is changed meanwhile cannot be changed or deleted by an old selector.
+    ``selectors`` address the instance, as the server gave them. Its data is part of its identity: what is changed
+    meanwhile cannot be changed or deleted by an old selector.
     """
 
     priority: int
@@ -75,14 +79,16 @@ class DnsServer:
         return None if soa is None else Zone(_plain(soa["ContainerName"]), str(soa["DnsServerName"]))
 
     def values(self, zone: str, owner: str) -> tuple[SrvValue, ...]:
-        """The SRV values of a name."""
+        """The SRV values of a name, ready to be modified and deleted."""
         where = f"ContainerName = {_quoted(zone)} and OwnerName = {_quoted(owner)}"
-        return tuple(map(_value, self._cim.query(SRV_RECORD, f"select * from {SRV_RECORD.name} where {where}")))
+        wql = f"select * from {SRV_RECORD.name} where {where}"
+        return tuple(map(_value, self._cim.query(SRV_RECORD, wql, with_selectors=True)))
 
     def kms_values(self) -> tuple[tuple[str, SrvValue], ...]:
         """The SRV values of KMS in all zones that the server holds itself, each with the domain that it is for.
 
-        One question for all zones. In LIKE an underscore stands for any character, so the names are looked at again.
+        One question for all zones, to look at them: a value that is to be changed is read with ``values``. In LIKE an
+        underscore stands for any character, so the names are looked at again.
         """
         wql = f"select * from {SRV_RECORD.name} where OwnerName like '{_KMS_OWNER}%'"
         rows = [row for row in self._cim.query(SRV_RECORD, wql) if not _is_foreign(row)]

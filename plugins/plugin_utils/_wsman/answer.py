@@ -24,6 +24,9 @@ _BODY = f"{{{names.SOAP}}}Body"
 _FAULT = f"{{{names.SOAP}}}Fault"
 _RELATES_TO = f"{{{names.ADDRESSING}}}RelatesTo"
 _FRAGMENT = f"{{{names.WSMAN}}}XmlFragment"
+_ITEM = f"{{{names.WSMAN}}}Item"
+_REFERENCE = f"{{{names.ADDRESSING}}}EndpointReference"
+_SELECTORS = f"{{{names.ADDRESSING}}}ReferenceParameters/{{{names.WSMAN}}}SelectorSet/{{{names.WSMAN}}}Selector"
 # EnumerateResponse has its items in the WS-Management namespace, PullResponse in the one of WS-Enumeration.
 _ITEMS = (f"{{{names.WSMAN}}}Items", f"{{{names.ENUMERATION}}}Items")
 _END = (f"{{{names.WSMAN}}}EndOfSequence", f"{{{names.ENUMERATION}}}EndOfSequence")
@@ -131,6 +134,19 @@ def read_instance(element: ET.Element, cim_class: CimClass) -> Instance:
     name = cim_class.name if element.tag == _FRAGMENT else names.local_name(element.tag)
     values = read_properties(element, cim_class.types_for(), cim_class.dropped)
     return Instance(cim_class, name, Properties(values))
+
+
+def read_item(item: ET.Element, cim_class: CimClass) -> Instance:
+    """An item of a page: an instance, or an instance and its reference wrapped together (DSP0226 8.7)."""
+    if item.tag != _ITEM:
+        return read_instance(item, cim_class)
+    reference = item.find(_REFERENCE)
+    content = next((child for child in item if child is not reference), None)
+    if content is None:
+        raise ProtocolError("an item of the query's answer has no object")
+    selectors = [] if reference is None else reference.findall(_SELECTORS)
+    given = {selector.get("Name", ""): selector.text or "" for selector in selectors}
+    return dataclasses.replace(read_instance(content, cim_class), given_selectors=given)
 
 
 def read_method_result(answer: Answer, cim_class: CimClass, method: str) -> MethodResult:

@@ -15,8 +15,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 
 from . import envelope
-from .answer import MAX_ANSWER, Answer, Page, parse, read_instance, read_method_result, read_page
-from .errors import OperationTimedOut, ProtocolError, TransportError, WsmanError
+from .answer import MAX_ANSWER, Answer, Page, parse, read_instance, read_item, read_method_result, read_page
+from .errors import CimFault, OperationTimedOut, ProtocolError, TransportError, WsmanError
 from .faults import parse_fault
 from .model import CimClass, Instance, MethodResult, Value
 
@@ -74,15 +74,25 @@ class CimClient:
         self._new_message_id = new_message_id
 
     def query(
-        self, cim_class: CimClass, wql: str | None = None, *, limit: int | None = None, max_pages: int = MAX_PAGES
+        self,
+        cim_class: CimClass,
+        wql: str | None = None,
+        *,
+        limit: int | None = None,
+        max_pages: int = MAX_PAGES,
+        with_selectors: bool = False,
     ) -> list[Instance]:
         """The instances that a WQL query yields, of derived classes too; all of the class without a query.
 
-        ``limit`` stops after so many instances and releases the rest.
+        ``limit`` stops after so many instances and releases the rest. ``with_selectors`` has the other side tell what
+        addresses each instance, whatever the keys of the class are; the query must select whole instances (``*``).
+        Where the other side does not, the key properties address it as ever.
         """
         text = wql or f"select * from {cim_class.name}"
         return self._run(
-            f"Query {cim_class.name}", lambda: self._query(cim_class, text, limit, max_pages), read_only=True
+            f"Query {cim_class.name}",
+            lambda: self._query(cim_class, text, limit, max_pages, with_selectors),
+            read_only=True,
         )
 
     def get(self, cim_class: CimClass, selectors: Mapping[str, str] | None = None) -> Instance:
@@ -174,18 +184,28 @@ class CimClient:
         answer = self._send(message)
         return read_instance(answer.content, cim_class) if answer.body else Instance(cim_class, cim_class.name)
 
-    def _query(self, cim_class: CimClass, wql: str, limit: int | None, max_pages: int) -> list[Instance]:
+    def _query(
+        self, cim_class: CimClass, wql: str, limit: int | None, max_pages: int, with_selectors: bool
+    ) -> list[Instance]:
         instances: list[Instance] = []
-        for page in self._pages(cim_class, wql, max_pages):
-            instances.extend(read_instance(item, cim_class) for item in page.items)
+        for page in self._pages(cim_class, self._start(cim_class, wql, with_selectors), max_pages):
+            instances.extend(read_item(item, cim_class) for item in page.items)
             if limit is not None and len(instances) >= limit:
                 if page.context is not None:
                     self._release(cim_class, page.context)
                 break
         return instances[:limit]
 
-    def _pages(self, cim_class: CimClass, wql: str, max_pages: int) -> Iterator[Page]:
-        page = read_page(self._send(envelope.enumerate_wql(cim_class, wql)))
+    def _start(self, cim_class: CimClass, wql: str, with_selectors: bool) -> Page:
+        try:
+            return read_page(self._send(envelope.enumerate_wql(cim_class, wql, with_selectors=with_selectors)))
+        except CimFault as fault:
+            # A service need not give references, and then says so with this fault (DSP0226 8.7).
+            if not with_selectors or fault.subcode != "UnsupportedFeature":
+                raise
+        return self._start(cim_class, wql, with_selectors=False)
+
+    def _pages(self, cim_class: CimClass, page: Page, max_pages: int) -> Iterator[Page]:
         yield page
         for _number in range(1, max_pages):
             if page.context is None:

@@ -100,11 +100,15 @@ def _hidden(values: Mapping[str, Value]) -> tuple[str, ...]:
     return tuple(value for value in values.values() if isinstance(value, str) and len(value) >= _SECRET_LENGTH)
 
 
-def enumerate_wql(cim_class: CimClass, wql: str) -> Message:
-    """Start of a query, with the first items already in its answer (OptimizeEnumeration)."""
+def enumerate_wql(cim_class: CimClass, wql: str, *, with_selectors: bool = False) -> Message:
+    """Start of a query, with the first items already in its answer (OptimizeEnumeration).
+
+    ``with_selectors`` asks for each object together with its reference, in the answers to Pull, too (DSP0226 8.7).
+    """
+    mode = "<w:EnumerationMode>EnumerateObjectAndEPR</w:EnumerationMode>" if with_selectors else ""
     body = (
         f'<n:Enumerate xmlns:n="{names.ENUMERATION}"><w:OptimizeEnumeration/>'
-        f"<w:MaxElements>{MAX_ELEMENTS}</w:MaxElements>"
+        f"<w:MaxElements>{MAX_ELEMENTS}</w:MaxElements>{mode}"
         f'<w:Filter Dialect="{names.WQL_DIALECT}">{escape(wql, "query")}</w:Filter></n:Enumerate>'
     )
     return Message(names.ACTION_ENUMERATE, cim_class.query_uri, body)

@@ -138,11 +138,16 @@ class CimClass:
 
 @dataclasses.dataclass(frozen=True)
 class Instance:
-    """An instance as it was read. ``name`` is the class it really is of: maybe one derived from ``cim_class``."""
+    """An instance as it was read.
+
+    ``name`` is the class it really is of: maybe one derived from ``cim_class``. ``given_selectors`` are those that the
+    other side gave with it: none, unless the query asked for them.
+    """
 
     cim_class: CimClass
     name: str
     values: Mapping[str, Value] = dataclasses.field(default_factory=Properties, hash=False, repr=False)
+    given_selectors: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False, repr=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.values, Properties):
@@ -162,7 +167,12 @@ class Instance:
 
     @property
     def selectors(self) -> dict[str, str]:
-        """The key properties, as the selectors that address this instance. A null key is an empty text."""
+        """What addresses this instance: the selectors that were given with it, else its key properties.
+
+        A null key is an empty text.
+        """
+        if self.given_selectors:
+            return dict(self.given_selectors)
         return {key: "" if self[key] is None else str(self[key]) for key in self.cim_class.keys}
 
 

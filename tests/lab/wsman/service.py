@@ -202,8 +202,6 @@ class Service:
 
     async def _enumerate(self, request: Envelope, target: Target) -> Reply:
         body = _only_child(request.body, f"{{{names.ENUMERATION}}}Enumerate")
-        if body.find("w:EnumerationMode", _NS) is not None:
-            raise SoapFault(0x80338086, "w:UnsupportedFeature", "Objects only.", detail="EnumerationMode")
         if _plain_selectors(request):
             raise SoapFault(WQL_NEEDS_STAR, "w:InvalidSelectors", "An enumeration takes no selectors.")
         enumeration = self._query(request, target, body)
@@ -227,12 +225,15 @@ class Service:
 
     def _query(self, request: Envelope, target: Target, body: ET.Element) -> Enumeration[Instance]:
         filters = body.findall("w:Filter", _NS) + body.findall("n:Filter", _NS)
-        precise = _precise(request)
+        with_references = _with_references(body)
+        whole = functools.partial(
+            values.item_xml if with_references else values.instance_xml, precise=_precise(request)
+        )
         if not filters:
             if target.class_name == "*":
                 raise SoapFault(soap_fault.CANNOT_PROCESS_FILTER, "n:CannotProcessFilter", "There is no filter.")
             rows = self._repository.instances(self._class(target.namespace, target.class_name))
-            return Enumeration(collections.deque(rows), functools.partial(values.instance_xml, precise=precise))
+            return Enumeration(collections.deque(rows), whole)
         if len(filters) > 1 or filters[0].get("Dialect") != names.WQL:
             raise SoapFault(0x80338019, "n:FilterDialectRequestedUnavailable", "WQL only.")
         if target.class_name != "*":
@@ -242,7 +243,11 @@ class Service:
         bound = query.bind(cim_class)
         found = collections.deque(bound.select(self._repository.instances(cim_class)))
         if bound.columns is None:
-            return Enumeration(found, functools.partial(values.instance_xml, precise=precise))
+            return Enumeration(found, whole)
+        if with_references:
+            raise SoapFault(
+                soap_fault.CANNOT_PROCESS_FILTER, "n:CannotProcessFilter", "Columns have no reference: select *."
+            )
         return Enumeration(found, functools.partial(values.fragment_xml, columns=bound.columns))
 
     async def _pull(self, request: Envelope, _target: Target) -> Reply:
@@ -384,6 +389,16 @@ def _positive(element: ET.Element | None, default: int) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise SoapFault(0x8033802F, "w:InvalidParameter", f"{text!r} is no positive number.")
     return int(text)
+
+
+def _with_references(body: ET.Element) -> bool:
+    """Whether each object is to come with its reference; references alone are an option that is not offered here."""
+    modes = body.findall("w:EnumerationMode", _NS)
+    if len(modes) > 1:
+        raise invalid_body("There is more than one enumeration mode.")
+    if modes and (modes[0].text or "").strip() != "EnumerateObjectAndEPR":
+        raise SoapFault(0x80338086, "w:UnsupportedFeature", "No such mode.", detail="EnumerationMode")
+    return bool(modes)
 
 
 def _context(body: ET.Element) -> str:

@@ -8,7 +8,7 @@ import datetime
 import re
 import typing as t
 from xml.etree import ElementTree as ET
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, quoteattr
 
 from ..cim import CimClass, CimValue, Instance, Property
 from . import names
@@ -169,6 +169,26 @@ def instance_xml(instance: Instance, precise: bool = False) -> str:
         f'<p:{name} xmlns:xsi="{names.XSI}" xmlns:p="{class_uri(cim_class)}" xmlns:cim="{names.CIM}"'
         f' xsi:type="p:{name}_Type">{inner}</p:{name}>'
     )
+
+
+def reference_xml(instance: Instance) -> str:
+    """The endpoint reference of an instance: its class and its keys, as selectors (DSP0226 5.1.2)."""
+    cim_class = instance.cim_class
+    keys = {"__cimnamespace": cim_class.namespace}
+    keys |= {key.name: text_of(key, instance.values[key.name]) for key in cim_class.keys}
+    selectors = "".join(
+        f"<w:Selector Name={quoteattr(name)}>{escape(text)}</w:Selector>" for name, text in keys.items()
+    )
+    return (
+        f"<a:EndpointReference><a:Address>{names.ANONYMOUS}</a:Address><a:ReferenceParameters>"
+        f"<w:ResourceURI>{class_uri(cim_class)}</w:ResourceURI><w:SelectorSet>{selectors}</w:SelectorSet>"
+        "</a:ReferenceParameters></a:EndpointReference>"
+    )
+
+
+def item_xml(instance: Instance, precise: bool = False) -> str:
+    """An instance and its reference together (DSP0226 8.7)."""
+    return f"<w:Item>{instance_xml(instance, precise)}{reference_xml(instance)}</w:Item>"
 
 
 def fragment_xml(instance: Instance, columns: t.Collection[str]) -> str:

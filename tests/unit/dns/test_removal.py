@@ -157,7 +157,7 @@ def test_a_server_that_cannot_be_read_again_leaves_what_it_accepted_told(windows
             windows_server.query = broken  # type: ignore[method-assign]
             raise TransportError("lost")
 
-    def broken(*_arguments: t.Any) -> t.Any:
+    def broken(*_arguments: t.Any, **_options: t.Any) -> t.Any:
         raise TransportError("lost")
 
     windows_server.before = lose
@@ -185,7 +185,7 @@ def test_a_server_that_refuses_all_and_dies_changed_nothing(windows_server: Wind
         windows_server.query = broken  # type: ignore[method-assign]
         raise CimFault(ACCESS_DENIED, "denied")
 
-    def broken(*_arguments: t.Any) -> t.Any:
+    def broken(*_arguments: t.Any, **_options: t.Any) -> t.Any:
         raise TransportError("lost", sent=False)
 
     windows_server.before = deny

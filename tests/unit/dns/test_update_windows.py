@@ -23,14 +23,17 @@ Data = dict[str, t.Any]
 
 
 class Server:
-    """The DNS classes of a server as a CIM client shows them; ``before`` is told each write before it is done."""
+    """The DNS classes of a server as a CIM client shows them; ``before`` is told each write before it is done.
+
+    What addresses a value is this server's own, and no property of it.
+    """
 
     def __init__(self, *values: str) -> None:
         self.values = dict.fromkeys(values, 600)
         self.before: Callable[[str], None] = lambda _what: None
         self.writes: list[str] = []
 
-    def query(self, cim_class: CimClass, wql: str) -> list[Instance]:
+    def query(self, cim_class: CimClass, wql: str, *, with_selectors: bool = False) -> list[Instance]:
         if cim_class.name == "MicrosoftDNS_SOAType":
             assert f"(ContainerName = '{DOMAIN}' and OwnerName = '{DOMAIN}')" in wql
             zones = [
@@ -39,12 +42,15 @@ class Server:
             ]
             return [Instance(cim_class, cim_class.name, row) for row in zones]
         assert f"ContainerName = '{DOMAIN}'" in wql and f"OwnerName = '_vlmcs._tcp.{DOMAIN}'" in wql
-        return [Instance(cim_class, cim_class.name, self._row(text, ttl)) for text, ttl in self.values.items()]
+        return [
+            Instance(cim_class, cim_class.name, self._row(text, ttl), {"Handle": text} if with_selectors else {})
+            for text, ttl in self.values.items()
+        ]
 
     def invoke(
         self, _class: CimClass, method: str, arguments: Data, *, selectors: t.Mapping[str, str] | None = None
     ) -> None:
-        self._write(f"{method} {selectors['RecordData'] if selectors else ''}".strip())
+        self._write(f"{method} {selectors['Handle'] if selectors else ''}".strip())
         if selectors:
             self._take(selectors)
         target = str(arguments["SRVDomainName"]).partition(".")[0]
@@ -52,7 +58,7 @@ class Server:
         self.values[text] = arguments["TTL"]
 
     def delete(self, _class: CimClass, selectors: t.Mapping[str, str]) -> None:
-        self._write(f"Delete {selectors['RecordData']}")
+        self._write(f"Delete {selectors['Handle']}")
         self._take(selectors)
 
     def _write(self, what: str) -> None:
@@ -60,7 +66,7 @@ class Server:
         self.before(what)
 
     def _take(self, selectors: t.Mapping[str, str]) -> None:
-        if self.values.pop(selectors["RecordData"], None) is None:
+        if self.values.pop(selectors["Handle"], None) is None:
             raise CimFault(NOT_FOUND, "not found")
 
     @staticmethod
@@ -171,7 +177,7 @@ def test_a_change_whose_effect_cannot_be_read_is_not_called_nothing() -> None:
             server.query = lost  # type: ignore[method-assign]
             lost()
 
-    def lost(*_arguments: t.Any) -> t.Any:
+    def lost(*_arguments: t.Any, **_options: t.Any) -> t.Any:
         raise TransportError("lost")
 
     server.before = lose

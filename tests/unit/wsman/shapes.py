@@ -64,6 +64,20 @@ def widget(identity: str) -> str:
     return instance(f"<p:ID>{identity}</p:ID>")
 
 
+def reference(selectors: str) -> str:
+    """An endpoint reference; ``selectors`` are its w:Selector elements."""
+    return (
+        "<a:EndpointReference><a:Address>http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</a:Address>"
+        f"<a:ReferenceParameters><w:ResourceURI>{URI}</w:ResourceURI><w:SelectorSet>{selectors}</w:SelectorSet>"
+        "</a:ReferenceParameters></a:EndpointReference>"
+    )
+
+
+def referenced(identity: str, selectors: str) -> str:
+    """An item as in an answer to EnumerateObjectAndEPR."""
+    return f"<w:Item>{widget(identity)}{reference(selectors)}</w:Item>"
+
+
 def fragment(properties: str) -> str:
     """An instance as in an answer to `select A, B`."""
     return (

@@ -18,6 +18,8 @@ from unit.wsman.shapes import (
     instance,
     next_page,
     output,
+    reference,
+    referenced,
     soap,
     widget,
 )
@@ -26,11 +28,13 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.answer import 
     Answer,
     parse,
     read_instance,
+    read_item,
     read_method_result,
     read_page,
 )
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import ProtocolError, WsmanError
 from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.faults import parse_fault
+from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.model import Instance
 
 NIL = 'xsi:nil="true"'
 
@@ -42,7 +46,7 @@ def read_all(data: bytes) -> None:
         str(parse_fault(answer.fault))
         return
     readers = (
-        lambda: [read_instance(item, WIDGET) for item in read_page(answer).items],
+        lambda: [read_item(item, WIDGET).selectors for item in read_page(answer).items],
         lambda: read_instance(answer.content, WIDGET),
         lambda: read_method_result(answer, WIDGET, "Act"),
     )
@@ -57,6 +61,39 @@ def test_items_of_both_kinds_of_answers() -> None:
     following = read_page(parse(soap(next_page(widget("b") + widget("c")))))
     assert [read_instance(item, WIDGET)["ID"] for item in following.items] == ["b", "c"]
     assert following.context is None
+
+
+def items_of(xml: str) -> list[Instance]:
+    return [read_item(item, WIDGET) for item in read_page(parse(soap(first_page(xml)))).items]
+
+
+SELECTORS = (
+    '<w:Selector Name="__cimnamespace">root/cimv2</w:Selector><w:Selector Name="Path"> a &lt;b&gt;\n</w:Selector>'
+)
+GIVEN = {"__cimnamespace": "root/cimv2", "Path": " a <b>\n"}
+
+
+def test_a_reference_tells_the_selectors_whatever_the_keys_are() -> None:
+    """They are kept as they came, to the last blank."""
+    (item,) = items_of(referenced("1", SELECTORS + '<w:Selector Name="Empty"/>'))
+    assert item.name == "Test_Widget" and item["ID"] == "1" and not item.has("EndpointReference")
+    assert item.selectors == {**GIVEN, "Empty": ""}
+
+
+def test_a_reference_before_its_object_is_understood() -> None:
+    (item,) = items_of(f"<w:Item>{reference(SELECTORS)}{widget('1')}</w:Item>")
+    assert item["ID"] == "1" and item.selectors == GIVEN
+
+
+def test_without_a_reference_the_keys_are_the_selectors() -> None:
+    bare = [widget("1"), f"<w:Item>{widget('2')}</w:Item>", referenced("3", "")]
+    assert [item.selectors for item in items_of("".join(bare))] == [{"ID": "1"}, {"ID": "2"}, {"ID": "3"}]
+
+
+@pytest.mark.parametrize("inner", ["", reference(SELECTORS)])
+def test_an_item_without_an_object_is_refused(inner: str) -> None:
+    with pytest.raises(ProtocolError, match="no object"):
+        items_of(f"<w:Item>{inner}</w:Item>")
 
 
 def test_an_end_counts_in_either_namespace() -> None:
@@ -201,7 +238,9 @@ def test_an_empty_body_has_no_content() -> None:
         read_page(answer)
 
 
-WHOLE = soap(first_page(instance("".join(xml for _name, xml, _value in PROPERTIES)), "uuid:C"))
+WHOLE = soap(
+    first_page(instance("".join(xml for _name, xml, _value in PROPERTIES)) + referenced("1", SELECTORS), "uuid:C")
+)
 
 
 @given(st.binary(max_size=60))
@@ -234,6 +273,7 @@ def test_a_damaged_answer_gives_an_answer_or_an_error_of_ours(data: st.DataObjec
                         "cim:Datetime",
                         "w:Items",
                         "n:Items",
+                        "w:Item",
                         "p:X",
                     ]
                 ),
@@ -246,7 +286,8 @@ def test_a_damaged_answer_gives_an_answer_or_an_error_of_ours(data: st.DataObjec
     )
 )
 def test_any_well_formed_content_gives_an_answer_or_an_error_of_ours(xml: str) -> None:
-    for body in (instance(xml), first_page(instance(xml)), output(xml)):
+    wrapped = f"<w:Item>{instance(xml)}{reference(xml)}{xml}</w:Item>"
+    for body in (instance(xml), first_page(instance(xml)), first_page(wrapped), output(xml)):
         with contextlib.suppress(WsmanError):
             read_all(soap(body))
 

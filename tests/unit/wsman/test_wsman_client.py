@@ -16,6 +16,7 @@ from unit.wsman.shapes import (
     instance,
     next_page,
     output,
+    referenced,
     soap,
     widget,
 )
@@ -94,6 +95,35 @@ def test_a_lost_connection_starts_the_whole_query_again() -> None:
     client, transport = client_of(first_page(widget("a"), "uuid:C1"), LOST, first_page(widget("a") + widget("b")))
     assert ids(client) == ["a", "b"]
     assert transport.events == ["Enumerate", "Pull", "reconnect", "Enumerate"]
+
+
+MODE = "<w:EnumerationMode>EnumerateObjectAndEPR</w:EnumerationMode>"
+UNSUPPORTED = fault(subcode="w:UnsupportedFeature")
+
+
+def test_only_a_query_that_wants_selectors_asks_for_them() -> None:
+    keys = '<w:Selector Name="Path">p</w:Selector>'
+    client, transport = client_of(first_page(referenced("a", keys), "uuid:C1"), next_page(referenced("b", keys)))
+    assert [item.selectors for item in client.query(WIDGET, with_selectors=True)] == [{"Path": "p"}] * 2
+    assert MODE in transport.sent[0]
+    client, transport = client_of(first_page(widget("a")))
+    assert [item.selectors for item in client.query(WIDGET)] == [{"ID": "a"}] and MODE not in transport.sent[0]
+
+
+def test_a_server_that_gives_no_selectors_is_asked_without() -> None:
+    client, transport = client_of(UNSUPPORTED, first_page(widget("a")))
+    assert [item.selectors for item in client.query(WIDGET, with_selectors=True)] == [{"ID": "a"}]
+    assert transport.events == ["Enumerate", "Enumerate"] and MODE not in transport.sent[1]
+
+
+@pytest.mark.parametrize(
+    ("with_selectors", "answer"), [(False, UNSUPPORTED), (True, fault(subcode="n:CannotProcessFilter"))]
+)
+def test_any_other_refusal_of_a_query_stands(with_selectors: bool, answer: str) -> None:
+    client, transport = client_of(answer)
+    with pytest.raises(CimFault):
+        client.query(WIDGET, with_selectors=with_selectors)
+    assert transport.events == ["Enumerate"]
 
 
 # --- other operations ---

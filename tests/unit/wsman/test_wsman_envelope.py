@@ -49,6 +49,17 @@ def test_enumerate_with_wql() -> None:
     )
 
 
+def test_enumerate_with_selectors_has_the_order_of_windows_own_client() -> None:
+    assert written(envelope.enumerate_wql(SERVICE, "select * from Win32_Service", with_selectors=True)) == expected(
+        "http://schemas.xmlsoap.org/ws/2004/09/enumeration/Enumerate",
+        "http://schemas.microsoft.com/wbem/wsman/1/wmi/root/cimv2/*",
+        '<n:Enumerate xmlns:n="http://schemas.xmlsoap.org/ws/2004/09/enumeration"><w:OptimizeEnumeration/>'
+        "<w:MaxElements>32000</w:MaxElements><w:EnumerationMode>EnumerateObjectAndEPR</w:EnumerationMode>"
+        '<w:Filter Dialect="http://schemas.microsoft.com/wbem/wsman/1/WQL">'
+        "select * from Win32_Service</w:Filter></n:Enumerate>",
+    )
+
+
 def test_pull_and_release() -> None:
     uri = "http://schemas.microsoft.com/wbem/wsman/1/wmi/root/cimv2/*"
     assert written(envelope.pull(SERVICE, "uuid:C")) == expected(

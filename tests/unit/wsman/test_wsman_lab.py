@@ -81,6 +81,20 @@ def test_queries(serve: Serve) -> None:
     assert one["Name"] == "svc3" and one["since"].day == 20 and not one.has("Path")
 
 
+def test_given_selectors_address_an_instance_of_unknown_keys(serve: Serve) -> None:
+    client = serve()
+    unknown = CimClass(SERVICE.namespace, SERVICE.name)
+    found = {item["Name"]: item for item in client.query(unknown, with_selectors=True)}
+    assert list(found) == [f"svc{number}" for number in range(5)]
+    assert found["svc2"].selectors == {"__cimnamespace": "root/cimv2", "Name": "svc2"}
+    assert client.invoke(unknown, "Forget", selectors=found["svc1"].selectors).return_value is None
+    client.delete(unknown, found["svc2"].selectors)
+    assert [item["Name"] for item in client.query(SERVICE)] == ["svc0", "svc1", "svc3", "svc4"]
+    with pytest.raises(CimFault) as caught:
+        client.query(SERVICE, "select Name from Toy_Service", with_selectors=True)
+    assert caught.value.symbol == "ERROR_WSMAN_ENUMERATE_CANNOT_PROCESS_FILTER"
+
+
 def test_one_instance(serve: Serve) -> None:
     client = serve()
     assert client.get(SYSTEM)["Memory"] == 2**63 and client.get(SYSTEM)["Languages"] == ["en-US"]

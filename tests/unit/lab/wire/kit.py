@@ -140,11 +140,18 @@ class Plain:
         return self.post(envelope(action, uri, body, **headers))
 
     def query(
-        self, wql: str, namespace: str = "root/cimv2", class_name: str = "*", tag: str = "w", **headers: str | None
+        self,
+        wql: str,
+        namespace: str = "root/cimv2",
+        class_name: str = "*",
+        tag: str = "w",
+        modes: tuple[str, ...] = (),
+        **headers: str | None,
     ) -> Answer:
         wql = wql.replace("&", "&amp;").replace("<", "&lt;")
         body = (
             "<n:Enumerate><w:OptimizeEnumeration/><w:MaxElements>32000</w:MaxElements>"
+            f"{''.join(f'<w:EnumerationMode>{mode}</w:EnumerationMode>' for mode in modes)}"
             f'<{tag}:Filter Dialect="{names.WQL}">{wql}</{tag}:Filter></n:Enumerate>'
         )
         return self.send(names.ENUMERATE_ACTION, f"{names.WMI_URI}{namespace}/{class_name}", body, **headers)

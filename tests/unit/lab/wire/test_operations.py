@@ -83,6 +83,46 @@ def test_several_rows_come_one_first_then_in_pages(plain: Make, tag: str) -> Non
     ]
 
 
+WITH_REFERENCES = "EnumerateObjectAndEPR"
+
+
+def test_objects_come_with_their_references_to_the_last_page(plain: Make) -> None:
+    client = plain()
+    first = client.query("select * from Toy_Service", modes=(WITH_REFERENCES,))
+    rest = client.pull(first.text("n:EnumerationContext") or "")
+    items = [item for answer in (first, rest) for item in answer.root.iterfind(".//w:Item", NS)]
+    assert len(items) == 5
+    for number, item in enumerate(items):
+        assert [child.tag for child in item] == [
+            f"{{{SERVICE_URI}}}Toy_Service",
+            f"{{{names.ADDRESSING}}}EndpointReference",
+        ]
+        parameters = item[1].find("a:ReferenceParameters", NS)
+        assert parameters is not None and parameters.findtext("w:ResourceURI", namespaces=NS) == SERVICE_URI
+        selectors = parameters.findall("w:SelectorSet/w:Selector", NS)
+        assert {selector.get("Name"): selector.text for selector in selectors} == {
+            "__cimnamespace": "root/cimv2",
+            "Name": f"svc{number}",
+        }
+
+
+@pytest.mark.parametrize(
+    ("wql", "modes", "subcode", "detail"),
+    [
+        ("select * from Toy_Service", ("EnumerateAll",), "w:UnsupportedFeature", "EnumerationMode"),
+        ("select * from Toy_Service", ("enumerateobjectandepr",), "w:UnsupportedFeature", "EnumerationMode"),
+        ("select * from Toy_Service", (WITH_REFERENCES,) * 2, "w:SchemaValidationError", None),
+        ("select Name from Toy_Service", (WITH_REFERENCES,), "n:CannotProcessFilter", None),
+    ],
+)
+def test_a_mode_is_known_and_for_whole_objects(
+    plain: Make, wql: str, modes: tuple[str, ...], subcode: str, detail: str | None
+) -> None:
+    answer = plain().query(wql, modes=modes)
+    assert (answer.status, answer.subcode) == (500, subcode)
+    assert answer.text("w:FaultDetail") == (detail and names.FAULT_DETAIL + detail)
+
+
 def test_a_pull_without_a_limit_holds_one_row(plain: Make) -> None:
     client = plain()
     context = client.query("select Name from Toy_Service").text("n:EnumerationContext") or ""
