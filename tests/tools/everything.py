@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``make test``: all there is to test, on the newest ansible-core and in short on the oldest.
 
-Steps that keep one processor busy run beside each other, the tests have all processors for themselves. Every part
-runs even when one before it failed, so that one run shows all there is to mend; the last line names what failed.
+Steps that leave a processor idle now and then run beside each other, the tests on the newest ansible-core have all
+processors for themselves. Every part runs even when one before it failed, so that one run shows all there is to mend;
+the last line names what failed.
 
 Runs on any Python 3.10 or newer, with the standard library only.
 """
@@ -66,7 +67,8 @@ def _test(release: str, oldest: str, jobs: str) -> list[str]:
     sanity = Part("sanity", [python, _TOOLS / "sanity.py"], env)
     matrix = Part(f"tests {oldest}", [sys.executable, _TOOLS / "matrix.py", "--short", "--jobs", jobs, oldest])
     tests = Part(f"tests {release}", [python, "-m", "pytest", "-n", jobs, *_SUITES], env)
-    return [*_beside([[sanity], [kerberos, lint]]), *_failed([tests] if oldest == release else [matrix, tests])]
+    beside = [[sanity], [kerberos, lint], [] if oldest == release else [matrix]]
+    return [*_beside(beside), *_failed([tests])]
 
 
 def main() -> int:
