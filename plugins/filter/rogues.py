@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._ansible.fleet_filter import (
@@ -124,8 +125,14 @@ def rogue_survey(
 
 
 def _of_dns_servers(hostvars: Mapping[str, Any], names: Iterable[str]) -> Iterator[SrvRecord]:
+    """The values that Windows DNS servers have told; one of a name that DNS cannot ask for hides no other.
+
+    A server may give names in a spelling of its own, with a blank for one. DNS shows such a value, escaped.
+    """
     for name in names:
-        yield from records_of(reading_of(name, hostvars[name].get(_ZONES)).kms.get("srv_records") or [])
+        for record in reading_of(name, hostvars[name].get(_ZONES)).kms.get("srv_records") or []:
+            with suppress(ValueError):
+                yield from records_of([record])
 
 
 def _unread_zones(hostvars: Mapping[str, Any], names: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -30,7 +30,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._wsman.errors import 
 
 from .arguments import InvalidArguments
 from .result import Result, failure_result, failure_text
-from .srv_record import NO_DNS_SERVER, diff_line, failed, server_of, text_of_value, tsig_key, wants_gss
+from .srv_record import NO_DNS_SERVER, by_record, diff_line, failed, server_of, text_of_value, tsig_key, wants_gss
 
 #: What is to go, by domain: the names that values of it name.
 Wishes = dict[str, set[str]]
@@ -132,9 +132,7 @@ def _on_windows(server: DnsServer, domain: str, targets: set[str], host: str, ch
         return _Domain(domain, problem=f"This DNS server holds no zone that {owner} lies in.")
 
     def read_values() -> dict[SrvRecord, SrvValue]:
-        found = {
-            SrvRecord(domain, v.target, v.port, v.priority, v.weight, v.ttl): v for v in server.values(zone.name, owner)
-        }
+        found = by_record(domain, server.values(zone.name, owner))
         return {record: value for record, value in found.items() if record.target in targets}
 
     before = read_values()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 import yaml
@@ -385,7 +386,7 @@ class _WindowsValues:
         """What the server has now."""
         domain = self._wish.record.domain
         values = self._server.values(self._zone.name, _owner(self._wish))
-        self._values = {_record(domain, value): value for value in values}
+        self._values = by_record(domain, values)
         return RecordSet(domain, tuple(sorted(self._values, key=lambda record: record.sort_key)))
 
     def fulfil(self, found: RecordSet, host: str, *, diff: bool) -> Result:
@@ -450,8 +451,14 @@ def _difference(wish: Wish, before: RecordSet, after: RecordSet) -> Edit | None:
     return Edit(remove=tuple(record for record in old if record not in new), add=add)
 
 
-def _record(domain: str, value: SrvValue) -> SrvRecord:
-    return SrvRecord(domain, value.target, value.port, value.priority, value.weight, value.ttl)
+def by_record(domain: str, values: t.Iterable[SrvValue]) -> dict[SrvRecord, SrvValue]:
+    """The values of a Windows DNS server by what they say; nobody can mean one whose target is no name."""
+    found = {}
+    for value in values:
+        with contextlib.suppress(ValueError):
+            record = SrvRecord(domain, value.target, value.port, value.priority, value.weight, value.ttl)
+            found[record] = value
+    return found
 
 
 def _value(record: SrvRecord) -> SrvValue:

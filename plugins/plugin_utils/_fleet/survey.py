@@ -13,7 +13,7 @@ import typing as t
 
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.mappings import Unanswered
 from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.nameservers import is_address
-from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import SrvRecord, shares
+from ansible_collections.fleetops.kms.plugins.plugin_utils._dns.records import NO_TARGET, SrvRecord, shares
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.channels import LicenseStatus
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.host_keys import host_key_of
 from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.plan_client import CLOUD_KMS_HOSTS
@@ -239,6 +239,12 @@ def _why_no_help(context: _Context, fqdn: str, reading: Reading | None) -> str:
 
 def _judge_unknown(context: _Context, fqdn: str) -> tuple[Status, Verdict]:
     """What is to be said of a name in DNS that no machine which was read has."""
+    if fqdn == NO_TARGET:
+        text = (
+            "says that the domain has no KMS host at all (RFC 2782): remove it"
+            " (fleetops.kms.srv_cleanup, with target: '.')"
+        )
+        return Status.STALE, Verdict(Treatment.REPORT, text)
     if candidates(fqdn, context.unread) == [fqdn]:
         text = "could not be read (see below why): nothing is done to it until it is"
         return Status.ROGUE, Verdict(Treatment.REPORT, text)

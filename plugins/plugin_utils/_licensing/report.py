@@ -135,7 +135,7 @@ def _served(client: ServedClient) -> dict[str, t.Any]:
 def _srv_record(domain: str, value: SrvValue) -> dict[str, t.Any]:
     return {
         "domain": domain,
-        "target": value.target.rstrip(".").lower(),
+        "target": value.target.rstrip(".").lower() or ".",  # the root: no such service (RFC 2782)
         "port": value.port,
         "priority": value.priority,
         "weight": value.weight,

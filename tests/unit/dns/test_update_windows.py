@@ -114,6 +114,14 @@ def test_each_value_is_changed_in_one_step(
     assert set(server.values) == {"20 0 1688 kms2", *([wanted] if present else [])}
 
 
+def test_a_value_whose_target_is_no_name_is_left_alone_and_keeps_no_other_from_being_changed() -> None:
+    """Windows shows a name as it is, blanks included."""
+    odd = f"0 0 1688 {'x' * 64}"
+    server = Server(odd, "0 0 1688 kms1")
+    assert run(server, "10 100 1688 kms1")["verified"] is True
+    assert set(server.values) == {odd, "10 100 1688 kms1"}
+
+
 def test_a_ttl_alone_is_modified() -> None:
     server = Server("10 0 1688 kms1")
     result = run(server, "10 0 1688 kms1", ttl=60)

@@ -321,6 +321,12 @@ def test_what_keeps_clients_from_an_approved_host_is_told(approved: Reading, tol
     assert wanted in entry(found, WEB7)["advice"]
 
 
+def test_a_domain_that_denies_the_service_beside_others_is_no_machine() -> None:
+    found = entry(survey(fleet(records=[value(".")])), ".")
+    assert (found["status"], found["treatment"], found["inventory_line"]) == ("stale", "report", "")
+    assert "target: '.'" in found["advice"]
+
+
 def test_an_approved_host_that_is_nowhere_published_is_told() -> None:
     dark = Survey([PRIMARY], ApprovedHosts.of([KMS1]), {"kms1": REAL}, [])
     assert entry(survey(dark), KMS1)["advice"] == "is published in no domain"

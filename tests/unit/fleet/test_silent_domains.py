@@ -44,7 +44,10 @@ def test_a_windows_dns_server_that_could_not_be_asked_is_told_and_nothing_is_cal
     attic = value(WEB7, "attic.example.org").as_dict()
     hostvars = {
         "kms1": {"_kms_verify_read": read},
-        "dns1": {"_kms_rogues_zones": {"kms": {"srv_records": [attic]}}},
+        # A blank in a name, as Windows shows it, and a domain that nobody can ask for: they hide no other value.
+        "dns1": {
+            "_kms_rogues_zones": {"kms": {"srv_records": [{**attic, "target": "a b"}, {**attic, "domain": ""}, attic]}}
+        },
         "dns2": {"_kms_rogues_zones": {"unreachable": True, "msg": "no route to host"}},
         "dns3": {},
     }
