@@ -8,16 +8,12 @@ default to the environment that the tests run in and to the checkout.
 
 from __future__ import annotations
 
-import atexit
 import dataclasses
-import functools
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
-import tempfile
 import typing as t
 
 import yaml
@@ -109,16 +105,10 @@ def task_name(name: str) -> str:
     return name.rpartition(" : ")[2]
 
 
-@functools.cache
-def _warm_start() -> WarmStart:
-    """What the runs are forked from that change no setting: one for all of this process."""
-    home = pathlib.Path(tempfile.mkdtemp(prefix="ansible-home-"))
-    atexit.register(shutil.rmtree, home, ignore_errors=True)
-    return WarmStart(program("python"), environment(home, **_CALLBACK))
-
-
 class Ansible:
     """Runs playbooks in a folder of their own, which is their home, too."""
+
+    _warm_start: t.ClassVar[WarmStart | None] = None
 
     def __init__(self, folder: pathlib.Path) -> None:
         self.folder = folder
@@ -138,11 +128,18 @@ class Ansible:
         assert lines, output
         return Run(returncode, output, [json.loads(line) for line in lines])
 
+    @property
+    def warm_start(self) -> WarmStart:
+        """What the runs are forked from that change no setting: one for this process, in the folder of the first."""
+        if Ansible._warm_start is None:
+            Ansible._warm_start = WarmStart(program("python"), environment(self.folder, **_CALLBACK))
+        return Ansible._warm_start
+
     def _run(self, command: list[str], more: t.Mapping[str, str]) -> tuple[int, str]:
         """Exit code and output of a command, with ``more`` in its environment."""
         printed = self.folder / f"output-{self._count}.txt"
         if not any(name.startswith("ANSIBLE_") for name in more.keys() - _OF_PLUGINS):
-            code = _warm_start().run(command, self.folder, {"HOME": str(self.folder), **more}, printed, _STUCK)
+            code = self.warm_start.run(command, self.folder, {"HOME": str(self.folder), **more}, printed, _STUCK)
         else:
             with printed.open("wb") as file:
                 code = subprocess.run(

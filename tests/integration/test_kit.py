@@ -9,7 +9,6 @@ import re
 import subprocess
 
 import pytest
-from integration import kit
 from integration.kit import Ansible, Run, inventory, play, task
 
 HERE = {"ansible_connection": "local", "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
@@ -60,5 +59,5 @@ def test_a_run_that_is_stuck_is_killed_and_the_next_one_runs(tmp_path: pathlib.P
     stuck = tmp_path / "stuck.py"
     stuck.write_text("import threading\nthreading.Event().wait()\n", encoding="utf-8")
     with pytest.raises(subprocess.TimeoutExpired):
-        kit._warm_start().run([str(stuck)], tmp_path, {}, tmp_path / "output.txt", 0)
+        ansible.warm_start.run([str(stuck)], tmp_path, {}, tmp_path / "output.txt", 0)
     ansible.playbook([play("machines", task("see", "ansible.builtin.debug"))], LOCAL).assert_ok()
