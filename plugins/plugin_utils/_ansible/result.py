@@ -61,7 +61,9 @@ def result_of(outcome: Outcome, host: str, session: Session, *, diff: bool) -> R
     if outcome.failure is not None:
         # A failure is one paragraph to act on; the whole machine beneath it would bury it.
         del result["kms"], result["verified"]
-        result.update(failure_result(outcome.failure, host, changes, session, uncertain=result.get("uncertain", ())))
+        uncertain = result.get("uncertain", ())
+        told = failure_result(outcome.failure, host, changes, session, uncertain=uncertain, restarted=outcome.restarted)
+        result.update(told)
     return result
 
 
@@ -84,10 +86,12 @@ def failure_result(
     session: Session | None,
     *,
     uncertain: t.Sequence[str] = (),
+    restarted: bool = False,
 ) -> Result:
     """``msg`` with host, operation, code, meaning and what to do; the code once more by itself."""
     hresult = _hresult(failure)
-    result: Result = {"failed": True, "msg": f"{failure_text(failure, host, session)} {_tell(changes, uncertain)}"}
+    changed = _tell(changes, uncertain, restarted=restarted)
+    result: Result = {"failed": True, "msg": f"{failure_text(failure, host, session)} {changed}"}
     if failure.is_unreachable:
         result["unreachable"] = True
         del result["failed"]
@@ -187,12 +191,14 @@ def _advice_on_time(failure: Failure) -> str:
     return "It may still be at work, and the call is not repeated by itself: run again."
 
 
-def _tell(changes: t.Sequence[Result], uncertain: t.Sequence[str]) -> str:
+def _tell(changes: t.Sequence[Result], uncertain: t.Sequence[str], *, restarted: bool) -> str:
     told = []
     if changes:
         told.append(f"Changed before it failed: {', '.join(item['setting'] for item in changes)}.")
     if uncertain:
         told.append(f"Whether {', '.join(uncertain)} was changed is not known: run again, what is done is left alone.")
+    if restarted and not told:
+        return "The licensing service (sppsvc) was restarted, nothing else was changed."
     return " ".join(told) or "Nothing was changed."
 
 
