@@ -211,8 +211,8 @@ os._exit(1)
 
 
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="waits for a foreign process as only Linux can")
-def test_a_lab_dies_with_its_parent() -> None:
-    environment = {**os.environ, "PYTHONPATH": str(TESTS)}
+def test_a_lab_dies_with_its_parent(tmp_path: pathlib.Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(TESTS), "TMPDIR": str(tmp_path)}  # nobody takes its folder away
     command = [sys.executable, "-c", _PARENT, str(FLEET)]
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdin is not None and parent.stdout is not None
