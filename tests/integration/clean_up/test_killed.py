@@ -9,6 +9,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import typing as t
 
@@ -80,10 +81,12 @@ def kill_when(
 ) -> None:
     """Start a run and kill it, with all of its workers, as soon as the lab shows the moment."""
     command = [program("ansible-playbook"), "-i", str(lab.inventory_path), playbook, *quickly(lab), *arguments]
-    with (folder / "killed.log").open("w", encoding="utf-8") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=environment(folder)
-        )
+    with (
+        (folder / "killed.log").open("w", encoding="utf-8") as log,
+        tempfile.TemporaryDirectory(prefix="killed-") as left,  # who is killed cleans up nothing
+    ):
+        env = environment(folder, TMPDIR=left)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=folder, env=env)
         try:
             while not reached(lab):
                 assert process.poll() is None, (folder / "killed.log").read_text(encoding="utf-8")
