@@ -36,7 +36,7 @@ from ansible_collections.fleetops.kms.plugins.plugin_utils._licensing.settings i
 
 def host_keys(args: dict[str, t.Any]) -> frozenset[str]:
     """The activation IDs of the host keys that go. Raises InvalidArguments where they cannot be meant."""
-    found = frozenset(activation_id(text) for text in args["activation_ids"])
+    found = frozenset(activation_id(text, "activation_ids") for text in args["activation_ids"])
     is_fit = args["application"] == Application.OFFICE.value and args["convert_host"] and not args["activation_id"]
     if found and not is_fit:
         raise InvalidArguments(

@@ -104,12 +104,15 @@ def target(args: dict[str, t.Any]) -> Target:
     return Target(Application(args["application"]), activation_id(args.get("activation_id") or ""))
 
 
-def activation_id(text: str) -> str:
-    """An activation ID in the spelling of Windows' own; "" for none. Raises InvalidArguments for what is no GUID."""
+def activation_id(text: str, option: str = "activation_id") -> str:
+    """The activation ID that an option gives, in the spelling of Windows' own; "" for none.
+
+    Raises InvalidArguments for what is no GUID.
+    """
     found = text.strip().strip("{}").lower()
     if found and not _GUID.fullmatch(found):
         raise InvalidArguments(
-            f"activation_id: {text!r} is no activation ID, such as 47f3b983-7c53-4d45-abc6-bcd91e2dd90a;"
+            f"{option}: {text!r} is no activation ID, such as 47f3b983-7c53-4d45-abc6-bcd91e2dd90a;"
             " fleetops.kms.info tells those of a machine"
         )
     return found
