@@ -8,7 +8,7 @@ import contextlib
 import socket
 import struct
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from .nameservers import Nameserver
 from .records import SERVICE, SrvRecord, normalise_name
@@ -26,9 +26,12 @@ except ImportError:  # query.DNSPYTHON_IMPORT_ERROR tells the plugins
     pass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dns.message import Message
     from dns.name import Name
     from dns.rdatatype import RdataType
+    from dns.rdtypes.IN.SRV import SRV
     from dns.tsig import Key
 
 #: What this collection can make of a failure; the others are response codes (RFC 6895 2.3), upper case.
@@ -213,18 +216,10 @@ def read(server: ZoneServer, domain: str) -> RecordSet:
         _record(domain, rdata, rrset.ttl)
         for rrset in answer.answer
         if rrset.rdtype == dns.rdatatype.SRV and rrset.name == owner
-        for rdata in rrset
+        for rdata in cast("Iterable[SRV]", rrset)  # dnspython picks the class of the data at run time
     ]
     return RecordSet(domain, tuple(sorted(records, key=lambda record: record.sort_key)))
 
 
-def _record(domain: str, rdata: dns.rdata.Rdata, ttl: int) -> SrvRecord:
-    # SRV data is of a class (dns.rdtypes.IN.SRV) that dnspython picks at run time: the types know its base alone.
-    return SrvRecord(
-        domain,
-        text_of(rdata.target),  # type: ignore[attr-defined]
-        rdata.port,  # type: ignore[attr-defined]
-        rdata.priority,  # type: ignore[attr-defined]
-        rdata.weight,  # type: ignore[attr-defined]
-        ttl,
-    )
+def _record(domain: str, rdata: SRV, ttl: int) -> SrvRecord:
+    return SrvRecord(domain, text_of(rdata.target), rdata.port, rdata.priority, rdata.weight, ttl)

@@ -105,10 +105,7 @@ class LicenseStatus(enum.IntEnum):
 
 def license_status_name(status: int | None) -> str | None:
     """The name of a LicenseStatus, such as ``oob_grace``; None when it is absent or not a known number."""
-    try:
-        return LicenseStatus(status).name.lower()  # type: ignore[arg-type]  # None is no member either: ValueError
-    except ValueError:
-        return None
+    return next((known.name.lower() for known in LicenseStatus if known == status), None)
 
 
 class ActivationType(enum.Enum):
